@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: MIT */
+/* Checks of arguments, all in constant time: what passes them can be computed without further question. */
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "internal.h"
+
+bnorm_status bnorm_read_struct(void *to, size_t size, const void *from)
+{
+    enum { LARGEST = 4096 };
+    size_t given;
+    if (!from)
+        return BNORM_NULL_POINTER;
+    memcpy(&given, from, sizeof(given));
+    if (given < size || given > LARGEST)
+        return BNORM_BAD_STRUCT_SIZE;
+    for (size_t i = size; i < given; i++)
+        if (((const unsigned char *)from)[i])
+            return BNORM_UNSUPPORTED; /* a field of a later version is in use */
+    memcpy(to, from, size);
+    return BNORM_OK;
+}
+
+static bool multiply(size_t a, size_t b, size_t *product)
+{
+    *product = a * b;
+    return a == 0 || *product / a == b;
+}
+
+/* One axis of a tensor. */
+typedef struct axis {
+    size_t size, stride;
+} axis;
+
+/* The axes of more than one element, the widest stride first; returns how many. */
+static int sorted_axes(const bnorm_geometry *g, const bnorm_strides *strides, axis axes[4])
+{
+    const axis all[4] = {
+        { g->batch, strides->image }, { g->blocks, strides->block }, { g->points, strides->point }, { g->block, 1 }
+    };
+    int count = 0;
+    for (int i = 0; i < 4; i++) {
+        int place = count;
+        if (all[i].size == 1)
+            continue;
+        for (; place && axes[place - 1].stride < all[i].stride; place--)
+            axes[place] = axes[place - 1];
+        axes[place] = all[i];
+        count++;
+    }
+    return count;
+}
+
+/* The elements that a tensor spans, if none of them coincide and all can be addressed. */
+static bnorm_status extent_of(const bnorm_geometry *g, const bnorm_strides *strides, size_t *extent)
+{
+    axis axes[4];
+    *extent = 1;
+    for (int i = sorted_axes(g, strides, axes) - 1; i >= 0; i--) {
+        size_t more;
+        if (axes[i].stride < *extent)
+            return BNORM_BAD_STRIDE;
+        if (!multiply(axes[i].size - 1, axes[i].stride, &more) || more > PTRDIFF_MAX / sizeof(float) - *extent)
+            return BNORM_BAD_SHAPE;
+        *extent += more;
+    }
+    return BNORM_OK;
+}
+
+static bool fill_strides(const bnorm_geometry *g, const bnorm_layout *layout, bnorm_strides *strides)
+{
+    size_t dense;
+    strides->point = layout->point_stride ? layout->point_stride : g->block;
+    if (!multiply(g->points, strides->point, &dense) && !layout->block_stride)
+        return false;
+    strides->block = layout->block_stride ? layout->block_stride : dense;
+    if (!multiply(g->blocks, strides->block, &dense) && !layout->image_stride)
+        return false;
+    strides->image = layout->image_stride ? layout->image_stride : dense;
+    return true;
+}
+
+bnorm_status bnorm_check_shape(const bnorm_shape *given, bnorm_geometry *g)
+{
+    bnorm_shape shape;
+    bnorm_status status = bnorm_read_struct(&shape, sizeof(shape), given);
+    if (status)
+        return status;
+    if (shape.in.dtype != BNORM_F32 || shape.out.dtype != BNORM_F32)
+        return BNORM_UNSUPPORTED;
+    if (shape.channels == 0 || shape.block == 0 || shape.channels > SIZE_MAX - shape.block)
+        return BNORM_BAD_SHAPE;
+    *g = (bnorm_geometry){
+        .batch = shape.batch,
+        .channels = shape.channels,
+        .points = shape.points,
+        .block = shape.block,
+        .blocks = bnorm_ceil_div(shape.channels, shape.block),
+        .empty = shape.batch == 0 || shape.points == 0,
+    };
+    if (g->empty)
+        return BNORM_OK;
+    if (!fill_strides(g, &shape.in, &g->in) || !fill_strides(g, &shape.out, &g->out))
+        return BNORM_BAD_SHAPE;
+    status = extent_of(g, &g->in, &g->in_extent);
+    return status ? status : extent_of(g, &g->out, &g->out_extent);
+}
+
+/*
+ * Whether an element of one tensor lies `offset` elements past some element of another with the same axes: whether
+ * offset is a sum of strides, each taken fewer times, either way, than its axis is long. As strides nest, only two
+ * multiples of each can lead there.
+ */
+static bool coincide(const axis *axes, int count, ptrdiff_t offset)
+{
+    if (count == 0)
+        return offset == 0;
+    ptrdiff_t size = (ptrdiff_t)axes->size, stride = (ptrdiff_t)axes->stride;
+    ptrdiff_t times = offset / stride - (offset % stride < 0);
+    for (ptrdiff_t t = times; t <= times + 1; t++)
+        if (t > -size && t < size && coincide(axes + 1, count - 1, offset - t * stride))
+            return true;
+    return false;
+}
+
+static bool ranges_overlap(const void *a, size_t a_bytes, const void *b, size_t b_bytes)
+{
+    uintptr_t from = (uintptr_t)a, other = (uintptr_t)b;
+    return from < other ? other - from < a_bytes : from - other < b_bytes;
+}
+
+bnorm_status bnorm_check_tensors(const bnorm_geometry *g, const void *x, const void *y)
+{
+    axis axes[4];
+    if (g->empty)
+        return BNORM_OK;
+    if (!x || !y)
+        return BNORM_NULL_POINTER;
+    if ((uintptr_t)x % sizeof(float) || (uintptr_t)y % sizeof(float))
+        return BNORM_MISALIGNED;
+    if (!ranges_overlap(x, g->in_extent * sizeof(float), y, g->out_extent * sizeof(float)))
+        return BNORM_OK;
+    if (memcmp(&g->in, &g->out, sizeof(g->in)) != 0)
+        return BNORM_OVERLAP;
+    if (x == y)
+        return BNORM_OK;
+    ptrdiff_t offset = ((const char *)y - (const char *)x) / (ptrdiff_t)sizeof(float);
+    return coincide(axes, sorted_axes(g, &g->in, axes), offset) ? BNORM_OVERLAP : BNORM_OK;
+}
+
+bnorm_status bnorm_check_ranges(const bnorm_range *ranges, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        for (size_t j = i ? i + 1 : 2; j < count; j++)
+            if (ranges[i].start && ranges[j].start && (ranges[i].written || ranges[j].written) &&
+                ranges_overlap(ranges[i].start, ranges[i].bytes, ranges[j].start, ranges[j].bytes))
+                return BNORM_OVERLAP;
+    return BNORM_OK;
+}
+
+bnorm_status bnorm_check_executor(const bnorm_executor *executor)
+{
+    return executor && (!executor->run || executor->width == 0) ? BNORM_BAD_EXECUTOR : BNORM_OK;
+}
+
+bool bnorm_valid_epsilon(float epsilon)
+{
+    return epsilon >= 0.0f && epsilon <= 3.402823466e38f;
+}

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT */
+/* What dispatch/ and kernels/ agree on: the order of the statistics, the arguments of kernels, the table of an ISA. */
+#ifndef BNORM_KERNELS_H
+#define BNORM_KERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/*
+ * The order of the statistics (docs/numerics.md). Values are taken in super-rows: as many rows of adjacent channels as
+ * fill tiles of BNORM_TILE lanes well. A lane sums a group of super-rows, then groups a chunk, in f32; chunks add up
+ * in double.
+ */
+enum {
+    BNORM_TILE = 32, /* lanes: two AVX-512, four AVX2 or eight NEON vectors */
+    BNORM_GROUP = 16, /* super-rows */
+    BNORM_CHUNK = 128, /* super-rows, a multiple of the group */
+    BNORM_MAX_FOLDED = 512 /* lanes of a super-row of several rows, at most; a test holds it */
+};
+
+/* How many rows of `width` lanes share a super-row: what fits the fewest tiles of which they fill 7/8. */
+static inline size_t bnorm_folded_rows(size_t width)
+{
+    size_t tiles = width / BNORM_TILE + (width % BNORM_TILE != 0);
+    while (tiles * BNORM_TILE / width * width < tiles * (BNORM_TILE / 8 * 7))
+        tiles++;
+    return tiles * BNORM_TILE / width;
+}
+
+/*
+ * Where the super-rows of a unit (channels whose statistics are collected together) lie. A run is a sequence of rows
+ * of `width` lanes in logical order; super-rows start anew with each run. Lane l belongs to channel l % width.
+ */
+typedef struct bnorm_walk {
+    size_t width; /* lanes of a row */
+    size_t folded; /* rows of a super-row: bnorm_folded_rows(width) */
+    size_t run_rows; /* rows of a run */
+    size_t run_super_rows; /* super-rows of a run; the last may have fewer rows */
+
+    bool dense; /* each super-row's lanes are adjacent, and the two strides hold */
+    size_t run_stride;
+    size_t super_row_stride;
+
+    /* What finds the elements where not dense: rows count through the points of all images. */
+    size_t points;
+    size_t block;
+    size_t image_stride;
+    size_t point_stride;
+    size_t block_stride;
+} bnorm_walk;
+
+/* Per channel: y = (x - center) * scale + shift; center + low is the mean, rstd is 1/sqrt(var + epsilon). */
+typedef struct bnorm_coefficients {
+    float *center;
+    float *scale;
+    float *shift;
+    float *low;
+    float *rstd;
+} bnorm_coefficients;
+
+/*
+ * The kernels of one ISA.
+ *
+ * collect:      sum[c] = Σd and sum_sq[c] = Σd·d, d = x - pivot[c], over super-rows [first, first + rows) of each of
+ *               `units` units; at most BNORM_CHUNK super-rows. nchw: units of one channel; nhwc: of walk->width.
+ * accumulate:   total += sum, total_sq += sum_sq.
+ * moments:      from the totals about a pivot to the mean and the sum of squared deviations from it, in place.
+ * merge:        the moments of `count` values and of `more_count` values become those of all (Chan, Golub and LeVeque
+ *               1983); pivot, unless NULL, becomes the mean rounded.
+ * coefficients: what apply needs, and the statistics to save. gamma and beta may be NULL.
+ * scale:        gamma / sqrt(var + epsilon). gamma may be NULL.
+ * apply:        y = (x - center) * scale + shift. nchw: `units` channels of `points` adjacent values; nhwc: `rows` rows
+ *               of `width` adjacent channels. y may be x with the same stride.
+ */
+typedef struct bnorm_kernels {
+    const char *name;
+    unsigned cpu; /* the BNORM_CPU_ bits that the kernels were compiled for */
+#define KERNEL(name, parameters) void(*name) parameters;
+#include "kernels.def"
+#undef KERNEL
+} bnorm_kernels;
+
+/* Bits of a CPU, set only if the operating system keeps the registers too. */
+enum {
+    BNORM_CPU_AVX2 = 1 << 0,
+    BNORM_CPU_FMA = 1 << 1,
+    BNORM_CPU_F16C = 1 << 2,
+    BNORM_CPU_AVX512F = 1 << 3,
+    BNORM_CPU_AVX512CD = 1 << 4,
+    BNORM_CPU_AVX512BW = 1 << 5,
+    BNORM_CPU_AVX512DQ = 1 << 6,
+    BNORM_CPU_AVX512VL = 1 << 7,
+    BNORM_CPU_NEON = 1 << 8
+};
+
+extern const bnorm_kernels bnorm_kernels_scalar;
+extern const bnorm_kernels bnorm_kernels_avx2;
+extern const bnorm_kernels bnorm_kernels_avx512;
+extern const bnorm_kernels bnorm_kernels_neon;
+
+#endif

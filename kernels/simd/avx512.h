@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Vector operations for AVX-512 (F, CD, BW, DQ, VL).
+ *
+ *                        Zen 4: latency, per cycle      Ice Lake and later server cores
+ *   load                 5+, 1                          5+, 2
+ *   store                -, 1/2                         -, 1
+ *   add, sub             3, 1 (its own ports)           4, 2 (ports 0 and 5, with mul and fma)
+ *   mul, fma             3 and 4, 1 (ports of their own) 4, 2
+ *   masked load          5+, 1                          5+, 2
+ *
+ * Zen 4 runs each 512-bit operation in two halves. An add that goes to the multiplier's ports balances the four
+ * additions of a statistics row: v_accumulate.
+ */
+#include <immintrin.h>
+#include <stddef.h>
+
+#define V_LANES 16
+typedef __m512 v_f32;
+
+static inline __mmask16 v_first(size_t n)
+{
+    return (__mmask16)((1u << n) - 1);
+}
+
+static inline v_f32 v_zero(void)
+{
+    return _mm512_setzero_ps();
+}
+
+static inline v_f32 v_set1(float value)
+{
+    return _mm512_set1_ps(value);
+}
+
+static inline v_f32 v_load(const float *p)
+{
+    return _mm512_loadu_ps(p);
+}
+
+static inline void v_store(float *p, v_f32 v)
+{
+    _mm512_storeu_ps(p, v);
+}
+
+/* The first n lanes, 0 < n < V_LANES; the others are zero and are not read. */
+static inline v_f32 v_load_n(const float *p, size_t n)
+{
+    return _mm512_maskz_loadu_ps(v_first(n), p);
+}
+
+static inline void v_store_n(float *p, v_f32 v, size_t n)
+{
+    _mm512_mask_storeu_ps(p, v_first(n), v);
+}
+
+/* Zero from lane n on. */
+static inline v_f32 v_keep_n(v_f32 v, size_t n)
+{
+    return _mm512_maskz_mov_ps(v_first(n), v);
+}
+
+/* Past the caches; p is aligned to the vector. */
+static inline void v_stream(float *p, v_f32 v)
+{
+    _mm512_stream_ps(p, v);
+}
+
+static inline void v_stream_end(void)
+{
+    _mm_sfence();
+}
+
+static inline v_f32 v_add(v_f32 a, v_f32 b)
+{
+    return _mm512_add_ps(a, b);
+}
+
+static inline v_f32 v_sub(v_f32 a, v_f32 b)
+{
+    return _mm512_sub_ps(a, b);
+}
+
+static inline v_f32 v_mul(v_f32 a, v_f32 b)
+{
+    return _mm512_mul_ps(a, b);
+}
+
+/* a + b with the bits of v_add, on the ports of the multiplier. */
+static inline v_f32 v_accumulate(v_f32 a, v_f32 b)
+{
+    return _mm512_fmadd_ps(b, _mm512_set1_ps(1.0f), a);
+}
+
+/* The sum of a tile's 32 lanes: lane i + lane i+16, then i + i+8, i + i+4, i + i+2, i + i+1. */
+static inline float v_fold(const v_f32 *tile)
+{
+    __m512 t16 = _mm512_add_ps(tile[0], tile[1]);
+    __m256 t8 = _mm256_add_ps(_mm512_castps512_ps256(t16), _mm512_extractf32x8_ps(t16, 1));
+    __m128 t4 = _mm_add_ps(_mm256_castps256_ps128(t8), _mm256_extractf128_ps(t8, 1));
+    __m128 t2 = _mm_add_ps(t4, _mm_movehl_ps(t4, t4));
+    return _mm_cvtss_f32(_mm_add_ss(t2, _mm_movehdup_ps(t2)));
+}

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Vector operations for NEON (AArch64).
+ *
+ *                        Cortex-A76, Neoverse N1: latency, per cycle   Neoverse V1, V2
+ *   load                 5, 2                                          6, 3
+ *   store                1, 2 (one past the first)                     1, 2
+ *   add, sub             2, 2                                          2, 4
+ *   mul                  3, 2                                          3, 4
+ *   fma                  4 (2 from an accumulator), 2                  4 (2), 4
+ *
+ * Additions and multiplications share their ports: v_accumulate is a plain add.
+ */
+#include <arm_neon.h>
+#include <stddef.h>
+
+#define V_LANES 4
+typedef float32x4_t v_f32;
+
+static inline v_f32 v_zero(void)
+{
+    return vdupq_n_f32(0.0f);
+}
+
+static inline v_f32 v_set1(float value)
+{
+    return vdupq_n_f32(value);
+}
+
+static inline v_f32 v_load(const float *p)
+{
+    return vld1q_f32(p);
+}
+
+static inline void v_store(float *p, v_f32 v)
+{
+    vst1q_f32(p, v);
+}
+
+/* The first n lanes, 0 < n < V_LANES; the others are zero and are not read. */
+static inline v_f32 v_load_n(const float *p, size_t n)
+{
+    v_f32 v = vld1q_lane_f32(p, vdupq_n_f32(0.0f), 0);
+    if (n > 1)
+        v = vld1q_lane_f32(p + 1, v, 1);
+    if (n > 2)
+        v = vld1q_lane_f32(p + 2, v, 2);
+    return v;
+}
+
+static inline void v_store_n(float *p, v_f32 v, size_t n)
+{
+    vst1q_lane_f32(p, v, 0);
+    if (n > 1)
+        vst1q_lane_f32(p + 1, v, 1);
+    if (n > 2)
+        vst1q_lane_f32(p + 2, v, 2);
+}
+
+/* Zero from lane n on. */
+static inline v_f32 v_keep_n(v_f32 v, size_t n)
+{
+    static const uint32_t lane[4] = { 0, 1, 2, 3 };
+    uint32x4_t kept = vcltq_u32(vld1q_u32(lane), vdupq_n_u32((uint32_t)n));
+    return vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(v), kept));
+}
+
+/* There is no store past the caches that would be worth it on every core: see docs/performance.md. */
+static inline void v_stream(float *p, v_f32 v)
+{
+    vst1q_f32(p, v);
+}
+
+static inline void v_stream_end(void)
+{
+}
+
+static inline v_f32 v_add(v_f32 a, v_f32 b)
+{
+    return vaddq_f32(a, b);
+}
+
+static inline v_f32 v_sub(v_f32 a, v_f32 b)
+{
+    return vsubq_f32(a, b);
+}
+
+static inline v_f32 v_mul(v_f32 a, v_f32 b)
+{
+    return vmulq_f32(a, b);
+}
+
+/* a + b, on whichever ports are the less busy. */
+static inline v_f32 v_accumulate(v_f32 a, v_f32 b)
+{
+    return vaddq_f32(a, b);
+}
+
+/* The sum of a tile's 32 lanes: lane i + lane i+16, then i + i+8, i + i+4, i + i+2, i + i+1. */
+static inline float v_fold(const v_f32 *tile)
+{
+    float32x4_t even = vaddq_f32(vaddq_f32(tile[0], tile[4]), vaddq_f32(tile[2], tile[6]));
+    float32x4_t odd = vaddq_f32(vaddq_f32(tile[1], tile[5]), vaddq_f32(tile[3], tile[7]));
+    float32x4_t t4 = vaddq_f32(even, odd);
+    float32x2_t t2 = vadd_f32(vget_low_f32(t4), vget_high_f32(t4));
+    return vget_lane_f32(t2, 0) + vget_lane_f32(t2, 1);
+}
