@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: MIT
+// bnorm-bench: every operation x layout x shape x ISA x thread count as a row of Google Benchmark, named
+// op/layout/dtype/shape/isa/threads. A row is checked against the reference, then timed by best_seconds() in a single
+// iteration of Google Benchmark, whose own timing loop (--benchmark_min_time) is thus not used; repetitions are.
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+#include <map>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include <benchmark/benchmark.h>
+
+#include "bnorm/bnorm.h"
+#include "build.h"
+#include "measure.h"
+#include "pool.h"
+#include "workload.h"
+
+#define DECLARE_COPY(isa) extern "C" vector_copy bench_copy_##isa;
+BENCH_COPIES(DECLARE_COPY)
+
+namespace
+{
+
+// The last-level cache that one thread sees. Where the system does not tell, a common size is assumed.
+size_t last_level_cache()
+{
+    int level = 0;
+    size_t size = size_t{ 32 } << 20;
+    for (const auto &cache : benchmark::CPUInfo::Get().caches)
+        if (cache.level > level) {
+            level = cache.level;
+            size = static_cast<size_t>(cache.size);
+        }
+    return size;
+}
+
+vector_copy *best_copy()
+{
+    const std::map<std::string, vector_copy *> copies = {
+#define NAME_COPY(isa) { #isa, &bench_copy_##isa },
+        BENCH_COPIES(NAME_COPY)
+    };
+    return copies.at(bnorm_isa_name(0));
+}
+
+struct row {
+    operation op;
+    std::string layout;
+    size_t block;
+    const layer *shape;
+    std::string isa;
+    size_t threads;
+
+    std::string name() const
+    {
+        return (op == operation::infer ? "infer/" : "train/") + layout + "/f32/" + shape->name + '/' + isa + "/t" +
+               std::to_string(threads);
+    }
+};
+
+// What rows share: buffers, threads, and what is computed once for several of them.
+class session
+{
+  public:
+    session(size_t largest, const bnorm_executor &executor) : buffers(largest), executor(executor)
+    {
+    }
+
+    void run(benchmark::State &state, const row &row)
+    {
+        batch_norm norm(*row.shape, row.block, row.threads > 1 ? &executor : nullptr);
+        const auto call = [&] {
+            return row.isa == "naive" ? norm.run_naive(row.op, buffers.x(), buffers.y())
+                                      : norm.run(row.op, buffers.x(), buffers.y());
+        };
+        const std::string error = check(row, norm, call);
+        if (!error.empty()) {
+            state.SkipWithError(error.c_str());
+            return;
+        }
+
+        const double limit = copy_limit(*row.shape, row.op, row.threads);
+        const double seconds = best_seconds(call);
+        for (auto _ : state)
+            state.SetIterationTime(seconds);
+        const size_t bytes = 2 * sizeof(float) * row.shape->elements();
+        state.SetBytesProcessed(static_cast<int64_t>(bytes));
+        state.counters["limit"] = static_cast<double>(bytes) / seconds / limit;
+        state.counters["cold"] = bytes > last_level_cache();
+        state.SetLabel(std::to_string(row.shape->batch) + 'x' + std::to_string(row.shape->channels) + 'x' +
+                       std::to_string(row.shape->points));
+    }
+
+  private:
+    // Chooses the ISA and compares one result with the reference: what is wrong, or nothing.
+    template <class Call> std::string check(const row &row, const batch_norm &norm, Call &call)
+    {
+        const bool naive = row.isa == "naive";
+        statistics given = { { norm.mean.begin(), norm.mean.end() }, { norm.var.begin(), norm.var.end() } };
+        if (row.op == operation::train) {
+            const auto [reference, is_new] = references.try_emplace({ row.shape, row.block });
+            if (is_new)
+                reference->second = batch_statistics(norm, buffers.x());
+            given = reference->second;
+        }
+        std::memset(buffers.y(), 0xff, norm.padded_elements() * sizeof(float)); // NaN: no row inherits a result
+        bnorm_status status = naive ? BNORM_OK : bnorm_set_isa(row.isa.c_str());
+        if (status == BNORM_OK)
+            status = call();
+        if (status != BNORM_OK)
+            return bnorm_status_string(status);
+        return find_difference(norm, given, buffers.x(), buffers.y(), naive ? 1e-2 : 1e-5); // plain sums lose digits
+    }
+
+    // Measured for each operation again, right before the rows that it is compared with: the speed of memory drifts.
+    // More threads may also copy with one, which is faster where the tensor is tiny.
+    double copy_limit(const layer &shape, operation op, size_t threads)
+    {
+        const auto [limit, is_new] = limits.try_emplace({ &shape, op, threads });
+        if (is_new) {
+            limit->second =
+                copy_speed(best_copy(), buffers.x(), buffers.y(), shape.elements(), threads > 1 ? &executor : nullptr);
+            if (threads > 1)
+                limit->second = std::max(limit->second, copy_limit(shape, op, 1));
+        }
+        return limit->second;
+    }
+
+    tensors buffers;
+    const bnorm_executor executor;
+    std::map<std::tuple<const layer *, operation, size_t>, double> limits; // by shape, operation, threads
+    std::map<std::pair<const layer *, size_t>, statistics> references; // by shape, block
+};
+
+std::vector<row> all_rows(const std::vector<layer> &layers, size_t threads)
+{
+    std::vector<std::string> isas = { "naive" };
+    for (size_t i = bnorm_isa_count(); i-- > 0;) // from portable C to the best
+        isas.push_back(bnorm_isa_name(i));
+    std::vector<size_t> thread_counts = { 1 };
+    if (threads > 1)
+        thread_counts.push_back(threads);
+
+    std::vector<row> rows;
+    for (const layer &shape : layers)
+        for (operation op : { operation::infer, operation::train })
+            for (size_t count : thread_counts)
+                for (const auto &[layout, block] :
+                     { std::pair{ "nchw", size_t{ 1 } }, std::pair{ "nhwc", shape.channels },
+                       std::pair{ "nchw16c", size_t{ 16 } } })
+                    for (const std::string &isa : isas)
+                        rows.push_back({ op, layout, block, &shape, isa, count });
+    return rows;
+}
+
+// Refuses the run: what remains is how many rows the filter leaves.
+class row_counter : public benchmark::BenchmarkReporter
+{
+  public:
+    bool ReportContext(const Context &) override
+    {
+        refused = true;
+        return false;
+    }
+    void ReportRuns(const std::vector<Run> &) override
+    {
+    }
+
+    bool refused = false; // false: there was no run to refuse, --benchmark_list_tests has listed the rows
+};
+
+// A line for each row, as it is done.
+class progress : public benchmark::BenchmarkReporter
+{
+  public:
+    explicit progress(size_t rows) : rows(rows)
+    {
+    }
+
+    bool ReportContext(const Context &) override
+    {
+        return true;
+    }
+
+    void ReportRuns(const std::vector<Run> &runs) override
+    {
+        if (runs.empty() || runs[0].run_type != Run::RT_Iteration)
+            return; // aggregates of the repetitions before
+        done++;
+        for (const Run &run : runs) {
+            std::printf("[%4zu/%zu] %-58s", done, rows, run.run_name.function_name.c_str());
+            if (run.error_occurred)
+                std::printf(" FAILED: %s\n", run.error_message.c_str());
+            else
+                std::printf(" %6.1f GB/s %5.2f of a copy\n", run.counters.at("bytes_per_second") / 1e9,
+                            run.counters.at("limit").value);
+            std::fflush(stdout);
+            failed |= run.error_occurred;
+        }
+    }
+
+    bool any_failed() const
+    {
+        return failed;
+    }
+
+  private:
+    size_t rows, done = 0;
+    bool failed = false;
+};
+
+std::string cpu_model()
+{
+    std::ifstream info("/proc/cpuinfo");
+    for (std::string line; std::getline(info, line);)
+        if (line.rfind("model name", 0) == 0)
+            return line.substr(line.find(':') + 2);
+    return "unknown CPU";
+}
+
+// A number without its command, CPU, compiler and commit is no number.
+void add_context(int argc, char **argv)
+{
+    std::string arguments;
+    for (int i = 1; i < argc; i++)
+        arguments += std::string(i > 1 ? " " : "") + argv[i];
+    benchmark::AddCustomContext("arguments", arguments);
+    benchmark::AddCustomContext("cpu", cpu_model());
+    benchmark::AddCustomContext("bnorm_version", bnorm_version());
+    benchmark::AddCustomContext("bnorm_commit", BENCH_COMMIT);
+    benchmark::AddCustomContext("compiler", BENCH_COMPILER);
+}
+
+} // namespace
+
+int main(int argc, char **argv)
+{
+    add_context(argc, argv);
+    benchmark::Initialize(&argc, argv);
+    if (benchmark::ReportUnrecognizedArguments(argc, argv))
+        return 1;
+
+    const std::vector<layer> layers = parse_layers(shapes_csv);
+    thread_pool pool;
+    const std::vector<row> rows = all_rows(layers, pool.executor().width);
+    size_t largest = 0;
+    for (const row &row : rows)
+        largest = std::max(largest, batch_norm(*row.shape, row.block, nullptr).padded_elements());
+
+    session session(largest, pool.executor());
+    for (const row &row : rows)
+        benchmark::RegisterBenchmark(row.name().c_str(), [&](benchmark::State &state) { session.run(state, row); })
+            ->Iterations(1)
+            ->UseManualTime();
+
+    row_counter counter;
+    const size_t matching = benchmark::RunSpecifiedBenchmarks(&counter);
+    if (!counter.refused)
+        return matching == 0;
+    progress progress(matching);
+    benchmark::RunSpecifiedBenchmarks(&progress);
+    return progress.any_failed();
+}

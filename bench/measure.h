@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: MIT
+// How time is taken, and the limit that every speed is compared with: a copy between the same two buffers.
+#ifndef BENCH_MEASURE_H
+#define BENCH_MEASURE_H
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <limits>
+#include <utility>
+
+#include "bnorm/bnorm.h"
+
+// Seconds a call takes: the best of many samples, as STREAM reports it, since noise only ever adds. Kernels and copies
+// get the same budget. The first call is not counted: it brings the buffers into the cache state that the others find.
+template <class Call> double best_seconds(Call &&call)
+{
+    using clock = std::chrono::steady_clock;
+    constexpr double budget = 0.1, shortest_sample = 20e-6; // a sample must dwarf the clock's own cost
+    constexpr int fewest_samples = 5;
+    double best = std::numeric_limits<double>::infinity(), total = 0;
+    size_t calls = 1;
+    call();
+    for (int samples = 0; samples < fewest_samples || total < budget;) {
+        const auto start = clock::now();
+        for (size_t i = 0; i < calls; i++)
+            call();
+        const double elapsed = std::chrono::duration<double>(clock::now() - start).count();
+        total += elapsed;
+        if (elapsed < shortest_sample) {
+            calls *= 2;
+            continue;
+        }
+        best = std::min(best, elapsed / static_cast<double>(calls));
+        samples++;
+    }
+    return best;
+}
+
+using vector_copy = void(float *to, const float *from, size_t count, int stream); // copy.c, once for each ISA
+
+// A way to copy, and how threads share it: a contiguous piece each, of whole cache lines.
+struct copy_job {
+    vector_copy *copy;
+    int stream;
+    const float *from;
+    float *to;
+    size_t count, pieces;
+
+    static void piece(void *argument, size_t index)
+    {
+        const auto *job = static_cast<copy_job *>(argument);
+        constexpr size_t line = 64 / sizeof(float);
+        const size_t piece = (job->count / job->pieces + line) / line * line;
+        const size_t first = std::min(index * piece, job->count);
+        job->copy(job->to + first, job->from + first, std::min(piece, job->count - first), job->stream);
+    }
+};
+
+inline void library_copy(float *to, const float *from, size_t count, int)
+{
+    std::memcpy(to, from, count * sizeof(float));
+}
+
+// Bytes a second, read and written, of the best copy of `count` floats: memcpy, plain stores or streaming stores.
+inline double copy_speed(vector_copy *vectors, const float *from, float *to, size_t count,
+                         const bnorm_executor *executor)
+{
+    double best = std::numeric_limits<double>::infinity();
+    for (const auto &[copy, stream] :
+         { std::pair{ &library_copy, 0 }, std::pair{ vectors, 0 }, std::pair{ vectors, 1 } }) {
+        copy_job job{ copy, stream, from, to, count, executor ? executor->width : 1 };
+        const auto call = [&] {
+            if (executor)
+                executor->run(executor->context, job.pieces, &copy_job::piece, &job);
+            else
+                copy_job::piece(&job, 0);
+        };
+        best = std::min(best, best_seconds(call));
+    }
+    return 2.0 * sizeof(float) * static_cast<double>(count) / best;
+}
+
+#endif

@@ -1,0 +1,113 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Prints the JSON of bnorm-bench as Markdown that is also legible in a terminal: report.py FILE"""
+
+import json
+import math
+import statistics
+import sys
+
+
+def read_rows(benchmarks):
+    """Rows by (op, layout, dtype, shape, isa, threads): GB/s and limit (medians of the repetitions), cold, dimensions."""
+    runs = {}
+    for run in benchmarks:
+        if run["run_type"] == "iteration":
+            runs.setdefault(tuple(run["name"].split("/")[:6]), []).append(run)
+
+    rows = {}
+    for key, repetitions in runs.items():
+        failed = any(run.get("error_occurred") for run in repetitions)
+        rows[key] = None if failed else {
+            "speed": statistics.median(run["bytes_per_second"] for run in repetitions) / 1e9,
+            "limit": statistics.median(run["limit"] for run in repetitions),
+            "cold": bool(repetitions[0]["cold"]),
+            "dimensions": repetitions[0]["label"],
+        }
+    return rows
+
+
+def geometric_mean(values):
+    return math.exp(statistics.fmean(map(math.log, values))) if values else None
+
+
+def number(value, digits):
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def table(header, lines, text_columns):
+    """A Markdown table with aligned columns: the first `text_columns` to the left, numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(header, *lines)]
+    rule = [("-" * width) if i < text_columns else ("-" * (width - 1) + ":") for i, width in enumerate(widths)]
+    for line in [header, rule, *lines]:
+        cells = [cell.ljust(w) if i < text_columns else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths))]
+        print("| " + " | ".join(cells) + " |")
+    print()
+
+
+def speeds(cells, isas):
+    """The columns of one line: GB/s of each ISA, and of the best one (the last) also speed-up and limit."""
+    best, portable = cells.get(isas[-1]), cells.get("scalar")
+    gain = best["speed"] / portable["speed"] if best and portable else None
+    columns = ["FAILED" if isa in cells and not cells[isa] else number(cells.get(isa) and cells[isa]["speed"], 1)
+               for isa in isas]
+    return columns + [number(gain, 1), number(best and best["limit"], 2)]
+
+
+def mean_cells(all_cells, isas):
+    """Cells of geometric means, over the shapes where every ISA has a value, so that columns compare."""
+    complete = [cells for cells in all_cells if all(cells.get(isa) for isa in isas)]
+    return len(complete), {
+        isa: {key: geometric_mean([cells[isa][key] for cells in complete]) for key in ("speed", "limit")}
+        for isa in isas if complete
+    }
+
+
+def print_context(context):
+    caches = {f"L{c['level']}{'' if c['type'] == 'Unified' else c['type'][0].lower()}": c["size"]
+              for c in context["caches"] if c["type"] != "Instruction"}
+    sizes = [f"{name} {size / 2**20:g} MiB" if size >= 2**20 else f"{name} {size / 2**10:g} KiB"
+             for name, size in caches.items()]
+    print(f"# bnorm {context['bnorm_version']}, commit {context['bnorm_commit']}\n")
+    print(f"{context['cpu']}, {context['num_cpus']} CPUs, {', '.join(sizes)}; {context['compiler']}; {context['date']};")
+    print(f"load at the start {context['load_avg'][0]:.1f}\n" if context["load_avg"] else "")
+    print(f"    bnorm-bench {context['arguments']}\n")
+    print("GB/s, the tensor read and written once each; `gain`: the last ISA over portable C; `limit`: the last ISA's")
+    print("fraction of what a copy of that size reaches; cold: x and y together exceed the last-level cache.\n")
+
+
+def main(path):
+    with open(path, encoding="utf-8") as file:
+        report = json.load(file)
+    rows = read_rows(report["benchmarks"])
+    if not any(rows.values()):
+        sys.exit(f"{path}: no row has a result")
+    isas = list(dict.fromkeys(isa for *_, isa, _ in rows))
+    groups = {}
+    for (op, layout, dtype, shape, isa, threads), row in rows.items():
+        groups.setdefault((op, layout, dtype, threads), {}).setdefault(shape, {})[isa] = row
+
+    print_context(report["context"])
+    columns = isas + ["gain", "limit"]
+    means = []
+    for (op, layout, dtype, threads), shapes in sorted(groups.items()):
+        print(f"## {op} {layout} {dtype} {threads}\n")
+        lines = []
+        for shape, cells in shapes.items():
+            any_row = next(filter(None, cells.values()), {"dimensions": "?", "cold": False})
+            lines.append([shape, any_row["dimensions"], "cold" if any_row["cold"] else "hot", *speeds(cells, isas)])
+        table(["layer", "batch x channels x points", "", *columns], lines, 3)
+        for state in ("hot", "cold"):
+            chosen = [cells for cells, line in zip(shapes.values(), lines) if line[2] == state]
+            count, cells = mean_cells(chosen, isas)
+            if count:
+                means.append([f"{op} {layout} {dtype} {threads}", state, str(count), *speeds(cells, isas)])
+
+    print("## Geometric means\n")
+    table(["", "", "layers", *columns], means, 2)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    main(sys.argv[1])

@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: MIT
+// What the rows compute: the shapes of real networks, the tensors, one batch norm over them, and the reference in
+// double that each result is checked against before it is timed.
+#ifndef BENCH_WORKLOAD_H
+#define BENCH_WORKLOAD_H
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+#include <new>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+
+#include "bnorm/bnorm.h"
+#include "naive.h"
+
+struct layer {
+    std::string name; // set.name
+    size_t batch, channels, points;
+
+    size_t elements() const
+    {
+        return batch * channels * points;
+    }
+};
+
+// Lines of set,name,batch,channels,points under a header line.
+inline std::vector<layer> parse_layers(const char *csv)
+{
+    std::vector<layer> layers;
+    std::istringstream lines(csv);
+    std::string line;
+    std::getline(lines, line);
+    while (std::getline(lines, line)) {
+        std::istringstream fields(line);
+        std::string set, name;
+        layer l;
+        char comma;
+        std::getline(fields, set, ',');
+        std::getline(fields, name, ',');
+        if (!(fields >> l.batch >> comma >> l.channels >> comma >> l.points))
+            throw std::runtime_error("shapes.csv: cannot read: " + line);
+        l.name = set + '.' + name;
+        layers.push_back(l);
+    }
+    return layers;
+}
+
+// About N(0, 1), the same everywhere for the same index: four 16-bit uniforms out of splitmix64, summed.
+inline float noise(uint64_t index)
+{
+    uint64_t z = (index + 1) * 0x9e3779b97f4a7c15;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+    z ^= z >> 31;
+    const auto sum = static_cast<int32_t>((z & 0xffff) + (z >> 16 & 0xffff) + (z >> 32 & 0xffff) + (z >> 48));
+    return static_cast<float>(sum - 2 * 0xffff) * (1.7320508f / 0x10000);
+}
+
+// The buffers that all rows and copies share, allocated once. In huge pages where the system has them, because small
+// ones lie differently in the cache in every process: four runs of one hot row gave 33 to 55 GB/s in small pages, 55 in
+// huge ones. Copies run in the same buffers, so the limit is as fair.
+class tensors
+{
+  public:
+    explicit tensors(size_t count) : x_memory(allocate(count)), y_memory(allocate(count))
+    {
+        for (size_t i = 0; i < count; i++)
+            x_memory.get()[i] = 0.5f + noise(i);
+    }
+
+    const float *x() const
+    {
+        return x_memory.get();
+    }
+    float *y() const
+    {
+        return y_memory.get();
+    }
+
+  private:
+    struct release {
+        void operator()(float *memory) const
+        {
+            std::free(memory);
+        }
+    };
+    using memory = std::unique_ptr<float, release>;
+
+    static memory allocate(size_t count)
+    {
+        constexpr size_t page = size_t{ 2 } << 20;
+        const size_t size = (count * sizeof(float) + page - 1) / page * page;
+        void *start = std::aligned_alloc(page, size);
+        if (!start)
+            throw std::bad_alloc();
+#ifdef MADV_HUGEPAGE
+        madvise(start, size, MADV_HUGEPAGE);
+#endif
+        return memory(static_cast<float *>(start));
+    }
+
+    memory x_memory, y_memory;
+};
+
+enum class operation { infer, train };
+
+// One batch norm over a layer, in a layout with `block` channels side by side.
+class batch_norm
+{
+  public:
+    batch_norm(const layer &layer, size_t block, const bnorm_executor *executor)
+        : shape(bnorm_blocked(layer.batch, layer.channels, layer.points, block)), executor(executor),
+          gamma(padded_channels()), beta(padded_channels()), mean(padded_channels()), var(padded_channels()),
+          saved_mean(layer.channels), saved_mean_low(layer.channels), saved_rstd(layer.channels)
+    {
+        for (size_t c = 0; c < layer.channels; c++) {
+            gamma[c] = 1 + 0.25f * noise(4 * c);
+            beta[c] = 0.5f * noise(4 * c + 1);
+            mean[c] = 0.5f + 0.1f * noise(4 * c + 2);
+            var[c] = 1 + 0.2f * noise(4 * c + 3);
+        }
+        size_t size = 0;
+        bnorm_workspace_size(&shape, BNORM_TRAIN, executor, &size); // a failure shows when the operation runs
+        workspace.resize(size);
+        naive_scratch.resize(((executor ? executor->width : 1) + 1) * block);
+    }
+
+    // As a framework calls it: with all parameters, and training with all statistics.
+    bnorm_status run(operation op, const float *x, float *y)
+    {
+        if (op == operation::infer) {
+            bnorm_infer_params params = {};
+            params.struct_size = sizeof(params);
+            params.mean = mean.data();
+            params.var = var.data();
+            params.gamma = gamma.data();
+            params.beta = beta.data();
+            params.epsilon = epsilon;
+            return bnorm_infer(&shape, &params, x, y, executor);
+        }
+        bnorm_train_params params = {};
+        params.struct_size = sizeof(params);
+        params.gamma = gamma.data();
+        params.beta = beta.data();
+        params.epsilon = epsilon;
+        params.momentum = 0.1f;
+        params.running_mean = mean.data();
+        params.running_var = var.data();
+        params.saved_mean = saved_mean.data();
+        params.saved_mean_low = saved_mean_low.data();
+        params.saved_rstd = saved_rstd.data();
+        return bnorm_train(&shape, &params, x, y, workspace.data(), workspace.size(), executor);
+    }
+
+    bnorm_status run_naive(operation op, const float *x, float *y)
+    {
+        naive_batch_norm norm = {};
+        norm.shape = &shape;
+        norm.gamma = gamma.data();
+        norm.beta = beta.data();
+        norm.epsilon = epsilon;
+        norm.mean = mean.data();
+        norm.var = var.data();
+        norm.scratch = naive_scratch.data();
+        (op == operation::infer ? naive_infer : naive_train)(&norm, x, y, executor);
+        return BNORM_OK;
+    }
+
+    size_t padded_channels() const
+    {
+        return (shape.channels + shape.block - 1) / shape.block * shape.block;
+    }
+    size_t padded_elements() const
+    {
+        return shape.batch * padded_channels() * shape.points;
+    }
+
+    static constexpr float epsilon = 1e-5f;
+    const bnorm_shape shape;
+    const bnorm_executor *const executor;
+    std::vector<float> gamma, beta; // 0 in the padding
+    std::vector<float> mean, var; // inference: given; training: the running statistics
+
+  private:
+    std::vector<float> saved_mean, saved_mean_low, saved_rstd, naive_scratch;
+    std::vector<unsigned char> workspace;
+};
+
+/* ---- The reference --------------------------------------------------------------------------------------------- */
+
+// Every row of `block` channels side by side: where it starts, and its first channel.
+template <class Visit> void for_each_row(const bnorm_shape &shape, Visit &&visit)
+{
+    size_t start = 0;
+    for (size_t image = 0; image < shape.batch; image++)
+        for (size_t channel = 0; channel < shape.channels; channel += shape.block)
+            for (size_t point = 0; point < shape.points; point++, start += shape.block)
+                visit(start, channel);
+}
+
+struct statistics {
+    std::vector<double> mean, var; // padding channels too
+};
+
+inline statistics batch_statistics(const batch_norm &norm, const float *x)
+{
+    const size_t lanes = norm.shape.block;
+    const auto count = static_cast<double>(norm.shape.batch * norm.shape.points);
+    std::vector<double> mean(norm.padded_channels()), var(norm.padded_channels());
+    for_each_row(norm.shape, [&](size_t start, size_t channel) {
+        for (size_t lane = 0; lane < lanes; lane++)
+            mean[channel + lane] += x[start + lane];
+    });
+    for (double &m : mean)
+        m /= count;
+    for_each_row(norm.shape, [&](size_t start, size_t channel) {
+        for (size_t lane = 0; lane < lanes; lane++) {
+            const double d = x[start + lane] - mean[channel + lane];
+            var[channel + lane] += d * d;
+        }
+    });
+    for (double &v : var)
+        v /= count;
+    return { mean, var };
+}
+
+// What is wrong with y, in words; empty if nothing. The exact bounds are for the tests to hold: this only keeps wrong
+// results from being timed.
+inline std::string find_difference(const batch_norm &norm, const statistics &given, const float *x, const float *y,
+                                   double tolerance)
+{
+    const size_t lanes = norm.shape.block;
+    std::vector<double> scale(norm.padded_channels());
+    for (size_t c = 0; c < scale.size(); c++)
+        scale[c] = norm.gamma[c] / std::sqrt(given.var[c] + batch_norm::epsilon);
+
+    std::string difference;
+    for_each_row(norm.shape, [&](size_t start, size_t channel) {
+        for (size_t lane = 0; lane < lanes; lane++) {
+            const size_t c = channel + lane, i = start + lane;
+            const double expected = (x[i] - given.mean[c]) * scale[c] + norm.beta[c];
+            if (!(std::abs(y[i] - expected) <= tolerance * std::max(1.0, std::abs(expected))) && difference.empty())
+                difference = "channel " + std::to_string(c) + ", element " + std::to_string(i) + ": " +
+                             std::to_string(y[i]) + " instead of " + std::to_string(expected);
+        }
+    });
+    return difference;
+}
+
+#endif

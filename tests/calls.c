@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The public calls on every ISA: within the bounds of docs/numerics.md against the oracle, and with the bits of
+ * portable C on one thread, whatever the ISA, the threads, the cutting of the work, the strides and the alignment.
+ */
+#include <math.h>
+
+#include "check.h"
+#include "executors.h"
+#include "job.h"
+#include "oracle.h"
+
+static void check_same(const job *j, const result *expected, const way *w)
+{
+    result r = perform(j, w);
+    check(same_bits(r.y, expected->y, job_elements(j)), "y has other bits than portable C");
+    for (int i = 0; j->training && i < STATISTICS; i++)
+        check(same_bits(r.statistics[i], expected->statistics[i], j->shape.channels),
+              "statistics have other bits than portable C");
+    result_free(&r);
+}
+
+/* ---- Bounds ---- */
+
+/* Largest errors of a class, as docs/numerics.md lists them. */
+static struct {
+    double y, var, mean;
+} worst[INPUT_COUNT];
+
+static void note_worst(double *kept, long double error)
+{
+    if ((double)error > *kept)
+        *kept = (double)error;
+}
+
+static void check_channel(const job *j, const result *r, size_t c, input_class class)
+{
+    const bnorm_shape *s = &j->shape;
+    float gamma = j->with_parameters ? j->gamma[c] : 1.0f, beta = j->with_parameters ? j->beta[c] : 0.0f;
+    oracle_moments m = { (long double)j->mean[c], (long double)j->var[c] };
+    if (j->training) {
+        m = oracle_channel(j->x, s->batch, s->channels, s->points, c);
+        long double mean = (long double)r->statistics[2][c] + (long double)r->statistics[3][c];
+        long double mean_error = fabsl(mean - m.mean) / (sqrtl(m.var) + fabsl(m.mean) * 1e-6L + 1e-38L);
+        note_worst(&worst[class].mean, mean_error);
+        check(mean_error <= 1e-6L, "the mean is off");
+        if (!j->with_parameters) {
+            long double var = (long double)r->statistics[1][c];
+            long double var_error = fabsl(var - m.var) / (m.var + 1.2e-38L);
+            note_worst(&worst[class].var, var_error);
+            check(var_error <= 1e-6L && var >= 0, "the variance is off");
+            check(m.var != 0 || var == 0, "the variance of a constant channel is not 0");
+        }
+    }
+    long double largest = 0, scale = (long double)gamma / sqrtl(m.var + (long double)j->epsilon);
+    for (size_t n = 0; n < s->batch; n++)
+        for (size_t p = 0; p < s->points; p++) {
+            size_t i = (n * s->channels + c) * s->points + p;
+            long double exact = oracle_value(j->x[i], m, j->epsilon, gamma, beta);
+            long double terms = fabsl(((long double)j->x[i] - m.mean) * scale) + fabsl((long double)beta);
+            long double error = fabsl((long double)r->y[i] - exact) / fmaxl(1, fmaxl(fabsl(exact), terms));
+            largest = fmaxl(largest, error);
+            if (j->training && m.var == 0 && r->y[i] != beta)
+                largest = INFINITY; /* a constant channel gives beta, exactly */
+        }
+    note_worst(&worst[class].y, largest);
+    check(largest <= 2e-6L, "y is off");
+}
+
+static bool finite_channel(const job *j, size_t c)
+{
+    for (size_t n = 0; n < j->shape.batch; n++)
+        for (size_t p = 0; p < j->shape.points; p++)
+            if (!isfinite(j->x[(n * j->shape.channels + c) * j->shape.points + p]))
+                return false;
+    return true;
+}
+
+/* A NaN or Inf makes all of its channel NaN in training, and stays where it is in inference. */
+static void check_poisoned(const job *j, const result *r, size_t c)
+{
+    const bnorm_shape *s = &j->shape;
+    bool right = true;
+    for (size_t n = 0; n < s->batch; n++)
+        for (size_t p = 0; p < s->points; p++) {
+            size_t i = (n * s->channels + c) * s->points + p;
+            right = right && (j->training ? isnan(r->y[i]) : isfinite(j->x[i]) == isfinite(r->y[i]));
+        }
+    check(right, "a NaN or Inf did not stay what and where it belongs");
+}
+
+static void check_bounds(const job *j, const result *r, input_class class)
+{
+    if (class == INPUT_random_patterns)
+        return;
+    for (size_t c = 0; c < j->shape.channels; c++)
+        if (finite_channel(j, c))
+            check_channel(j, r, c, class);
+        else
+            check_poisoned(j, r, c);
+}
+
+/* ---- What is tried ---- */
+
+static size_t ways_tried;
+
+static void check_way(const job *j, const result *expected, const way *w, const char *name)
+{
+    check_context("%s %s %s batch %zu channels %zu points %zu block %zu%s: %s, in %d out %d, width %zu%s%s",
+                  j->training ? "train" : "infer", name, j->with_parameters ? "gamma" : "plain", j->shape.batch,
+                  j->shape.channels, j->shape.points, j->shape.block, w->in_place ? " in place" : "", w->kernels->name,
+                  (int)w->in, (int)w->out, w->executor ? w->executor->width : 1, w->tuning == &tiny_tuning ? ", tiny" : "",
+                  w->side == FLUSH_END ? ", at the end" : ", at the start");
+    check_same(j, expected, w);
+    ways_tried++;
+}
+
+/* Every ISA in every way, or in a few drawn by lot. */
+static void check_ways(const job *j, const result *expected, const char *name, bool all, random_state *r)
+{
+    const bnorm_executor executors[] = { { 0 }, executor_backwards(2), executor_backwards(64), executor_threads(2),
+                                         executor_threads(3) };
+    enum { FEW = 2 };
+    size_t executor_count = sizeof(executors) / sizeof(*executors), count = 2 * 2 * executor_count * SPACING_COUNT * 2;
+    const bnorm_kernels *kernels;
+    for (size_t k = 0; (kernels = bnorm_kernels_at(k)) != NULL; k++)
+        for (size_t i = 0; i < (all ? count : FEW); i++) {
+            size_t n = all ? i : random_below(r, count);
+            way w = { .kernels = kernels, .tuning = n % 2 ? &tiny_tuning : &bnorm_default_tuning };
+            w.in_place = n / 2 % 2;
+            w.executor = n / 4 % executor_count ? &executors[n / 4 % executor_count] : NULL;
+            w.in = (spacing)(n / 4 / executor_count % SPACING_COUNT);
+            w.out = w.in_place || random_below(r, 2) ? w.in : (spacing)random_below(r, SPACING_COUNT);
+            w.side = n / 4 / executor_count / SPACING_COUNT % 2 ? FLUSH_END : FLUSH_START;
+            check_way(j, expected, &w, name);
+        }
+}
+
+static void check_shape(size_t batch, size_t channels, size_t points, size_t block, input_class class, bool all,
+                        random_state *r)
+{
+    for (int training = 0; training < 2; training++)
+        for (int parameters = 0; parameters < 2; parameters++) {
+            job j = job_new(batch, channels, points, block, class, check_seed(), training, parameters);
+            way plain = { .tuning = &bnorm_default_tuning };
+            plain.kernels = bnorm_kernels_at(bnorm_isa_count() - 1);
+            check_context("%s %s batch %zu channels %zu points %zu block %zu", training ? "train" : "infer",
+                          input_name(class), batch, channels, points, block);
+            result expected = perform(&j, &plain);
+            check_bounds(&j, &expected, class);
+            check_ways(&j, &expected, input_name(class), all && parameters, r);
+            result_free(&expected);
+            job_free(&j);
+        }
+}
+
+static const size_t shapes[][3] = {
+    { 1, 1, 1 },   { 2, 3, 20 },  { 3, 5, 7 },   { 4, 16, 49 }, { 2, 33, 49 },  { 1, 64, 33 },  { 3, 30, 31 },
+    { 17, 12, 1 }, { 5, 257, 2 }, { 2, 40, 100 }, { 1, 2, 1111 }, { 2, 17, 130 }, { 64, 24, 16 }, { 9, 100, 5 },
+};
+
+/* Long enough for several segments, in lanes of one channel, of some and of many. */
+static const size_t long_shapes[][4] = { { 1, 2, 70001, 1 }, { 3, 3, 24001, 3 }, { 2101, 230, 1, 230 }, { 5, 16, 2099, 8 } };
+
+int main(int argc, char **argv)
+{
+    static const size_t blocks[] = { 1, 3, 4, 8, 16, 30, 0 };
+    check_start(argc, argv, "calls");
+    random_state r = { check_seed() };
+    for (size_t i = 0; i < sizeof(shapes) / sizeof(*shapes); i++)
+        for (size_t b = 0; b < sizeof(blocks) / sizeof(*blocks); b++)
+            for (int class = 0; class < INPUT_COUNT; class++)
+                check_shape(shapes[i][0], shapes[i][1], shapes[i][2], blocks[b] ? blocks[b] : shapes[i][1],
+                            (input_class)class, class == INPUT_random_patterns && i % 7 == b, &r);
+    for (size_t i = 0; i < sizeof(long_shapes) / sizeof(*long_shapes); i++)
+        for (int class = 0; class < INPUT_COUNT; class++)
+            check_shape(long_shapes[i][0], long_shapes[i][1], long_shapes[i][2], long_shapes[i][3],
+                        (input_class)class, false, &r);
+    check_note("%zu ways of calling, each equal to portable C on one thread", ways_tried);
+    check_note("%-16s %-14s %-18s %s", "input class", "error of y", "error of variance", "error of mean / std");
+    for (int class = 0; class < INPUT_COUNT; class++)
+        if (class != INPUT_random_patterns)
+            check_note("%-16s %-14.1e %-18.1e %.1e", input_name((input_class)class), worst[class].y, worst[class].var,
+                       worst[class].mean);
+    return check_finish();
+}

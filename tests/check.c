@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT */
+#include "check.h"
+
+#include <getopt.h>
+#include <math.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bnorm/bnorm.h"
+
+static const char *program;
+static unsigned long long passed, failed, skipped;
+static uint64_t seed = 20261123;
+static char context[512];
+
+static void crashed(int number)
+{
+    static const char before[] = "\ncrashed in: ", after[] = "\n";
+    ssize_t written = write(STDERR_FILENO, before, sizeof(before) - 1);
+    written += write(STDERR_FILENO, context, strlen(context));
+    written += write(STDERR_FILENO, after, sizeof(after) - 1);
+    (void)written;
+    signal(number, SIG_DFL);
+    raise(number);
+}
+
+static void require(const char *names)
+{
+    char running[128] = "";
+    for (size_t i = 0; i < bnorm_isa_count(); i++) {
+        strncat(running, i ? "," : "", sizeof(running) - strlen(running) - 1);
+        strncat(running, bnorm_isa_name(i), sizeof(running) - strlen(running) - 1);
+    }
+    check_context("--require=%s: %s run here", names, running);
+    check(strcmp(running, names) == 0, "not the ISAs that should run");
+}
+
+void check_start(int argc, char **argv, const char *name)
+{
+    static const struct option options[] = { { "seed", required_argument, NULL, 's' },
+                                             { "require", required_argument, NULL, 'r' },
+                                             { NULL, 0, NULL, 0 } };
+    static const int signals[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE };
+    int option;
+    program = name;
+    for (size_t i = 0; i < sizeof(signals) / sizeof(*signals); i++)
+        signal(signals[i], crashed);
+    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        if (option == 's')
+            seed = strtoull(optarg, NULL, 0);
+        else if (option == 'r')
+            require(optarg);
+        else
+            exit(2);
+    }
+    check_note("%s --seed=%llu, bnorm %s", program, (unsigned long long)seed, bnorm_version());
+}
+
+void check_context(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(context, sizeof(context), format, arguments);
+    va_end(arguments);
+}
+
+bool check(bool ok, const char *what)
+{
+    enum { SHOWN = 30 };
+    if (ok)
+        passed++;
+    else if (++failed <= SHOWN)
+        printf("FAILED: %s: %s\n", context, what);
+    return ok;
+}
+
+void check_skip(const char *why)
+{
+    skipped++;
+    printf("# skipped: %s\n", why);
+}
+
+void check_note(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    printf("# ");
+    vprintf(format, arguments);
+    printf("\n");
+    va_end(arguments);
+}
+
+int check_finish(void)
+{
+    printf("%s: %llu passed, %llu failed, %llu skipped\n", program, passed, failed, skipped);
+    if (failed || passed + skipped == 0)
+        return 1;
+    return passed ? 0 : 77;
+}
+
+uint64_t check_seed(void)
+{
+    return seed;
+}
+
+bool same_bits(const float *a, const float *b, uint64_t count)
+{
+    for (uint64_t i = 0; i < count; i++)
+        if (memcmp(a + i, b + i, sizeof(*a)) != 0 && !(isnan(a[i]) && isnan(b[i])))
+            return false;
+    return true;
+}

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The same bits on every target: digests of results against tests/digests.txt, which portable C wrote once.
+ * `digests FILE` compares, on every ISA and with several threads; `digests -` prints the file's lines.
+ */
+#include <getopt.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "check.h"
+#include "executors.h"
+#include "job.h"
+
+/* FNV-1a over the bytes of floats, the low one first; all NaN are one. */
+static uint64_t digest(uint64_t hash, const float *values, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        uint32_t bits;
+        memcpy(&bits, values + i, sizeof(bits));
+        if (isnan(values[i]))
+            bits = 0x7fc00000;
+        for (int byte = 0; byte < 4; byte++, bits >>= 8)
+            hash = (hash ^ (bits & 0xff)) * 0x100000001b3u;
+    }
+    return hash;
+}
+
+static uint64_t digest_of(const job *j, const way *w)
+{
+    result r = perform(j, w);
+    uint64_t hash = digest(0xcbf29ce484222325u, r.y, job_elements(j));
+    for (int i = 0; j->training && i < STATISTICS; i++)
+        hash = digest(hash, r.statistics[i], j->shape.channels);
+    result_free(&r);
+    return hash;
+}
+
+/* The digest that the file has for a case, or 0. */
+static uint64_t expected_digest(FILE *file, const char *name)
+{
+    char line[128], found[96];
+    unsigned long long value;
+    rewind(file);
+    while (fgets(line, sizeof(line), file))
+        if (sscanf(line, "%95s %llx", found, &value) == 2 && strcmp(found, name) == 0)
+            return value;
+    return 0;
+}
+
+static size_t lines_in(FILE *file)
+{
+    size_t lines = 0;
+    rewind(file);
+    for (int c; (c = fgetc(file)) != EOF;)
+        lines += c == '\n';
+    return lines;
+}
+
+static void check_case(const job *j, const char *name, FILE *file)
+{
+    const bnorm_executor executors[] = { executor_threads(2), executor_backwards(64) };
+    const bnorm_kernels *kernels;
+    way w = { .tuning = &bnorm_default_tuning, .kernels = bnorm_kernels_at(bnorm_isa_count() - 1) };
+    if (!file) {
+        printf("%s %016llx\n", name, (unsigned long long)digest_of(j, &w));
+        return;
+    }
+    uint64_t expected = expected_digest(file, name);
+    for (size_t k = 0; (kernels = bnorm_kernels_at(k)) != NULL; k++)
+        for (int threads = 0; threads < 3; threads++) {
+            w.kernels = kernels;
+            w.executor = threads ? &executors[threads - 1] : NULL;
+            w.tuning = threads ? &tiny_tuning : &bnorm_default_tuning;
+            check_context("%s %s, width %zu", name, kernels->name, threads ? w.executor->width : 1);
+            check(digest_of(j, &w) == expected, "not the digest of tests/digests.txt");
+        }
+}
+
+int main(int argc, char **argv)
+{
+    /* batch, channels, points, block */
+    static const size_t shapes[][4] = { { 2, 3, 20, 1 },   { 4, 16, 49, 1 },    { 4, 16, 49, 16 },   { 4, 30, 49, 16 },
+                                        { 4, 30, 49, 30 }, { 3, 257, 13, 257 }, { 40, 24, 1, 24 },   { 70, 33, 2, 33 },
+                                        { 2, 5, 3136, 1 }, { 2, 24, 784, 8 },   { 3, 3, 24001, 3 },  { 1, 1, 70001, 1 } };
+    bool printing = argc == 2 && strcmp(argv[1], "-") == 0;
+    FILE *file = NULL;
+    size_t cases = 0;
+    if (!printing) {
+        check_start(argc, argv, "digests");
+        file = optind < argc ? fopen(argv[optind], "r") : NULL;
+        check_context("the file of digests");
+        if (!check(file != NULL, "it cannot be read"))
+            return check_finish();
+    }
+    for (size_t s = 0; s < sizeof(shapes) / sizeof(*shapes); s++)
+        for (int class = 0; class < INPUT_COUNT; class++)
+            for (int training = 0; training < 2; training++, cases++) {
+                const size_t *d = shapes[s];
+                char name[96];
+                snprintf(name, sizeof(name), "%s/%s/%zux%zux%zu/block%zu", training ? "train" : "infer",
+                         input_name((input_class)class), d[0], d[1], d[2], d[3]);
+                job j = job_new(d[0], d[1], d[2], d[3], (input_class)class, 1, training, true);
+                check_case(&j, name, file);
+                job_free(&j);
+            }
+    if (printing)
+        return 0;
+    check_context("the file of digests");
+    check(lines_in(file) == cases, "it has other cases than this test");
+    check_note("%zu digests, on %zu ISAs, serial and cut for 2 and 64 threads", cases, bnorm_isa_count());
+    fclose(file);
+    return check_finish();
+}

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: MIT */
+/* The choice of an ISA: what runs here, what the environment and bnorm_set_isa change, and threads that race for it. */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "dispatch/internal.h"
+
+/* ---- The ISAs of this CPU, as the kernel of the operating system sees them ---- */
+
+#if defined(__linux__) && (defined(__x86_64__) || defined(__i386__))
+
+static bool has_flags(const char *flags, const char *const *wanted)
+{
+    for (; *wanted; wanted++) {
+        char word[32];
+        snprintf(word, sizeof(word), " %s ", *wanted);
+        if (!strstr(flags, word))
+            return false;
+    }
+    return true;
+}
+
+static void check_cpuinfo(void)
+{
+    static const char *const avx2[] = { "avx2", "fma", "f16c", NULL };
+    static const char *const avx512[] = { "avx2", "fma", "f16c", "avx512f", "avx512cd", "avx512bw", "avx512dq",
+                                          "avx512vl", NULL };
+    char line[8192];
+    FILE *file = fopen("/proc/cpuinfo", "r");
+    while (file && fgets(line, sizeof(line), file) && strncmp(line, "flags", 5) != 0)
+        ;
+    if (!file || strncmp(line, "flags", 5) != 0) {
+        check_skip("/proc/cpuinfo does not tell the flags of the CPU");
+        return;
+    }
+    fclose(file);
+    *strchr(line, '\n') = ' ';
+    size_t expected = 0;
+#ifdef BNORM_HAVE_AVX512
+    if (has_flags(line, avx512))
+        check(strcmp(bnorm_isa_name(expected++), "avx512") == 0, "/proc/cpuinfo shows AVX-512, the library does not");
+#endif
+#ifdef BNORM_HAVE_AVX2
+    if (has_flags(line, avx2))
+        check(strcmp(bnorm_isa_name(expected++), "avx2") == 0, "/proc/cpuinfo shows AVX2, the library does not");
+#endif
+    (void)avx2;
+    (void)avx512;
+    check(bnorm_isa_count() == expected + 1, "the library lists an ISA that /proc/cpuinfo does not show");
+}
+
+#else
+
+static void check_cpuinfo(void)
+{
+    check_skip("/proc/cpuinfo is compared on x86 only");
+}
+
+#endif
+
+static void check_list(void)
+{
+    size_t count = bnorm_isa_count();
+    check_context("the list of ISAs");
+    check(count > 0 && strcmp(bnorm_isa_name(count - 1), "scalar") == 0, "portable C is not last");
+    check(bnorm_isa_name(count) == NULL && bnorm_isa_name((size_t)-1) == NULL, "the list has no end");
+#ifdef BNORM_HAVE_NEON
+    check(strcmp(bnorm_isa_name(0), "neon") == 0, "NEON does not run");
+#endif
+}
+
+/* ---- In a process that has not chosen yet ---- */
+
+/* Runs `choice` in a child, with BNORM_ISA set to `isa` or unset, and returns its answer. */
+static bool in_child(bool (*choice)(const char *), const char *isa, const char *expected)
+{
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        alarm(60);
+        if (isa)
+            setenv("BNORM_ISA", isa, 1);
+        else
+            unsetenv("BNORM_ISA");
+        _exit(choice(expected) ? 0 : 1);
+    }
+    int status = 1;
+    return child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+static bool default_is(const char *expected)
+{
+    return strcmp(bnorm_isa(), expected) == 0;
+}
+
+static void check_environment(void)
+{
+    check_context("BNORM_ISA");
+    check(in_child(default_is, NULL, bnorm_isa_name(0)), "the default is not the best");
+    for (size_t i = 0; i < bnorm_isa_count(); i++)
+        check(in_child(default_is, bnorm_isa_name(i), bnorm_isa_name(i)), "an ISA that runs here was not chosen");
+    check(in_child(default_is, "vax", bnorm_isa_name(0)), "an unknown name is not ignored");
+    check(in_child(default_is, "", bnorm_isa_name(0)), "an empty name is not ignored");
+}
+
+enum { RACERS = 32 };
+static pthread_barrier_t start_line;
+
+typedef struct racer {
+    pthread_t thread;
+    bool setter;
+    const char *isa; /* that it saw, or NULL if anything went wrong */
+} racer;
+
+static void *race(void *argument)
+{
+    racer *self = argument;
+    static const float mean = 0.5f, var = 2.0f;
+    const bnorm_infer_params p = { .struct_size = sizeof(p), .mean = &mean, .var = &var, .epsilon = 1e-5f };
+    const bnorm_shape shape = bnorm_nchw(1, 1, 40);
+    float x[40] = { 1.0f }, y[40] = { 0.0f };
+    pthread_barrier_wait(&start_line);
+    if (self->setter && bnorm_set_isa("scalar") != BNORM_OK)
+        return NULL;
+    if (bnorm_infer(&shape, &p, x, y, NULL) != BNORM_OK || !(y[0] > 0.353f && y[0] < 0.354f))
+        return NULL;
+    self->isa = bnorm_isa();
+    return NULL;
+}
+
+/* All racers see the same choice; where one of them sets it, it ends up set. */
+static bool race_to(const char *expected)
+{
+    racer racers[RACERS] = { { 0 } };
+    bool setting = strcmp(expected, "scalar") == 0, right = true;
+    pthread_barrier_init(&start_line, NULL, RACERS);
+    for (int i = 0; i < RACERS; i++) {
+        racers[i].setter = setting && i == RACERS / 2;
+        pthread_create(&racers[i].thread, NULL, race, &racers[i]);
+    }
+    for (int i = 0; i < RACERS; i++) {
+        pthread_join(racers[i].thread, NULL);
+        right = right && racers[i].isa && (setting || strcmp(racers[i].isa, expected) == 0);
+    }
+    return right && strcmp(bnorm_isa(), expected) == 0;
+}
+
+static void check_races(void)
+{
+    enum { RACES = 25 };
+    check_context("%d threads race for the first use", RACERS);
+    for (int i = 0; i < RACES; i++) {
+        check(in_child(race_to, NULL, bnorm_isa_name(0)), "not all chose the same");
+        check(in_child(race_to, NULL, "scalar"), "bnorm_set_isa was lost");
+    }
+}
+
+/* ---- Setting ---- */
+
+static void check_setting(void)
+{
+    check_context("bnorm_set_isa");
+    for (size_t i = 0; i < bnorm_isa_count(); i++) {
+        check(bnorm_set_isa(bnorm_isa_name(i)) == BNORM_OK, "an ISA that runs here was refused");
+        check(strcmp(bnorm_isa(), bnorm_isa_name(i)) == 0, "the ISA was not set");
+        check(bnorm_set_isa("vax") == BNORM_UNKNOWN_ISA, "an unknown ISA was accepted");
+        check(strcmp(bnorm_isa(), bnorm_isa_name(i)) == 0, "a refused name changed the ISA");
+    }
+    unsetenv("BNORM_ISA");
+    check(bnorm_set_isa(NULL) == BNORM_OK && strcmp(bnorm_isa(), bnorm_isa_name(0)) == 0, "NULL is not the default");
+}
+
+int main(int argc, char **argv)
+{
+    bool emulated = false; /* then /proc/cpuinfo is not that of the CPU, and --require says what runs */
+    for (int i = 1; i < argc; i++)
+        emulated = emulated || strncmp(argv[i], "--require", 9) == 0;
+    check_start(argc, argv, "dispatch");
+    check_context("/proc/cpuinfo");
+    if (!emulated)
+        check_cpuinfo();
+    check_list();
+    check_environment();
+    check_races();
+    check_setting();
+    for (size_t i = 0; i < bnorm_isa_count(); i++)
+        check_note("%s runs here", bnorm_isa_name(i));
+    return check_finish();
+}

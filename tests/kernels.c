@@ -1,0 +1,397 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Each kernel of kernels.def on each ISA: against an oracle in long double, and against portable C to the bit; every
+ * length up to four vectors and one, primes and planes of real networks, every input class, flush with a guard page
+ * behind and before.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "buffer.h"
+#include "check.h"
+#include "dispatch/internal.h"
+#include "inputs.h"
+
+typedef struct trial {
+    const bnorm_kernels *kernels, *scalar;
+    input_class class;
+    size_t length;
+    flush side;
+    random_state random;
+} trial;
+
+static float *input(trial *t, buffer *b, size_t count)
+{
+    *b = buffer_new(count * sizeof(float), t->side);
+    input_fill(t->class, b->data, 1, 1, count, random_bits(&t->random));
+    return b->data;
+}
+
+/* Equal to the bit, a NaN being equal to a NaN. */
+static bool same_doubles(const double *a, const double *b, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (memcmp(a + i, b + i, sizeof(*a)) != 0 && !(isnan(a[i]) && isnan(b[i])))
+            return false;
+    return true;
+}
+
+/* Within `ulps` units of f32 or f64 of `scale`; what overflows or is NaN is left to the comparison of bits. */
+static bool near(long double value, long double exact, long double scale, long double unit)
+{
+    return !(fabsl(scale) < 1e38L) || fabsl(value - exact) <= unit * scale + 1e-36L;
+}
+
+/* ---- collect ---- */
+
+/* A walk over `runs` runs of `rows` rows of `width` lanes, with gaps or without. */
+static bnorm_walk new_walk(size_t width, size_t rows, size_t gap)
+{
+    bnorm_walk w = { .width = width, .folded = bnorm_folded_rows(width), .run_rows = rows, .points = rows };
+    w.run_super_rows = (rows + w.folded - 1) / w.folded;
+    w.block = width;
+    w.point_stride = width + gap;
+    w.image_stride = rows * w.point_stride + gap;
+    w.run_stride = w.image_stride;
+    w.super_row_stride = w.folded * w.point_stride;
+    w.dense = w.folded == 1 || gap == 0;
+    return w;
+}
+
+/* The sums of one lane's channel by their definition, of differences rounded as the contract says. */
+static void oracle_sums(const bnorm_walk *w, const float *x, size_t first, size_t rows, size_t lane, float pivot,
+                        long double *sum, long double *sum_sq, long double *sum_abs)
+{
+    *sum = *sum_sq = *sum_abs = 0;
+    for (size_t s = first; s < first + rows; s++)
+        for (size_t f = 0; f < w->folded; f++) {
+            size_t row = s % w->run_super_rows * w->folded + f;
+            if (row >= w->run_rows)
+                break;
+            float d = x[s / w->run_super_rows * w->image_stride + row * w->point_stride + lane] - pivot;
+            *sum += (long double)d;
+            *sum_abs += fabsl((long double)d);
+            *sum_sq += (long double)d * (long double)d;
+        }
+}
+
+typedef void collect_kernel(const bnorm_walk *, const float *, size_t, size_t, size_t, size_t, const float *, float *,
+                            float *);
+
+static void check_collect(trial *t, collect_kernel *kernel, collect_kernel *scalar, size_t width, size_t run_rows)
+{
+    size_t runs = 1 + random_below(&t->random, 4), units = 1 + random_below(&t->random, 3);
+    bnorm_walk w = new_walk(width, run_rows, random_below(&t->random, 3) == 0 ? 2 : 0);
+    size_t unit_stride = runs * w.image_stride, super_rows = runs * w.run_super_rows;
+    size_t first = random_below(&t->random, super_rows);
+    size_t rows = 1 + random_below(&t->random, bnorm_min(super_rows - first, BNORM_CHUNK));
+    size_t extent = (units - 1) * unit_stride + (runs - 1) * w.image_stride + (run_rows - 1) * w.point_stride + width;
+    buffer x_buffer, pivots;
+    const float *x = input(t, &x_buffer, extent), *pivot = input(t, &pivots, units * width);
+    buffer out[2] = { buffer_new(units * width * 2 * sizeof(float), t->side),
+                      buffer_new(units * width * 2 * sizeof(float), t->side) };
+    float *sums = out[0].data, *expected = out[1].data;
+    kernel(&w, x, units, unit_stride, first, rows, pivot, sums, sums + units * width);
+    scalar(&w, x, units, unit_stride, first, rows, pivot, expected, expected + units * width);
+    check(same_bits(sums, expected, units * width * 2), "sums have other bits than portable C");
+    bool right = true;
+    for (size_t i = 0; i < units * width; i++) {
+        long double sum, sum_sq, sum_abs, unit = 40 * 0x1p-24L;
+        oracle_sums(&w, x + i / width * unit_stride, first, rows, i % width, pivot[i], &sum, &sum_sq, &sum_abs);
+        right = right && near((long double)sums[i], sum, sum_abs, unit);
+        right = right && near((long double)sums[units * width + i], sum_sq, sum_sq, unit);
+    }
+    check(right, "sums are off");
+    buffer_free(&x_buffer);
+    buffer_free(&pivots);
+    buffer_free(&out[0]);
+    buffer_free(&out[1]);
+}
+
+static void check_collect_nchw_f32(trial *t)
+{
+    check_collect(t, t->kernels->collect_nchw_f32, t->scalar->collect_nchw_f32, 1, t->length);
+}
+
+static void check_collect_nhwc_f32(trial *t)
+{
+    size_t rows = 1 + random_below(&t->random, 3000 / (t->length + 10));
+    check_collect(t, t->kernels->collect_nhwc_f32, t->scalar->collect_nhwc_f32, t->length, rows);
+}
+
+/* ---- a few operations a channel ---- */
+
+/* `arrays` arrays of doubles, each `length` long and followed by nothing. */
+static void doubles(trial *t, buffer *b, size_t arrays, bool positive)
+{
+    for (size_t a = 0; a < arrays; a++) {
+        buffer floats;
+        const float *values = input(t, &floats, t->length);
+        b[a] = buffer_new(t->length * sizeof(double), t->side);
+        for (size_t i = 0; i < t->length; i++)
+            ((double *)b[a].data)[i] = positive ? fabs((double)values[i] * 1.7) : (double)values[i] * 1.7;
+        buffer_free(&floats);
+    }
+}
+
+/* Copies that the other kernel may change. */
+static void copies(trial *t, buffer *to, const buffer *from, size_t arrays)
+{
+    for (size_t a = 0; a < arrays; a++) {
+        to[a] = buffer_new(from[a].bytes, t->side);
+        memcpy(to[a].data, from[a].data, from[a].bytes);
+    }
+}
+
+static void free_all(buffer *b, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        buffer_free(&b[i]);
+}
+
+static void check_accumulate_f64(trial *t)
+{
+    buffer in[2], total[2], expected[2];
+    const float *sum = input(t, &in[0], t->length), *sum_sq = input(t, &in[1], t->length);
+    doubles(t, total, 2, false);
+    copies(t, expected, total, 2);
+    double before = *(double *)total[0].data;
+    t->kernels->accumulate_f64(t->length, sum, sum_sq, total[0].data, total[1].data);
+    t->scalar->accumulate_f64(t->length, sum, sum_sq, expected[0].data, expected[1].data);
+    for (int i = 0; i < 2; i++)
+        check(same_doubles(total[i].data, expected[i].data, t->length), "totals have other bits than portable C");
+    before += (double)*sum;
+    check(same_doubles(total[0].data, &before, 1), "the total is off");
+    free_all(in, 2);
+    free_all(total, 2);
+    free_all(expected, 2);
+}
+
+static void check_moments_f64(trial *t)
+{
+    buffer in, total[2], expected[2], original[2];
+    const float *pivot = input(t, &in, t->length);
+    double count = (double)(1 + random_below(&t->random, 5000));
+    doubles(t, total, 1, false);
+    doubles(t, total + 1, 1, true);
+    copies(t, expected, total, 2);
+    copies(t, original, total, 2);
+    t->kernels->moments_f64(t->length, count, pivot, total[0].data, total[1].data);
+    t->scalar->moments_f64(t->length, count, pivot, expected[0].data, expected[1].data);
+    for (int i = 0; i < 2; i++)
+        check(same_doubles(total[i].data, expected[i].data, t->length), "moments have other bits than portable C");
+    bool right = true;
+    for (size_t i = 0; i < t->length; i++) {
+        long double s = (long double)((double *)original[0].data)[i], q = (long double)((double *)original[1].data)[i];
+        long double mean = (long double)pivot[i] + s / (long double)count;
+        long double m2 = fmaxl(q - s * s / (long double)count, 0);
+        right = right && near((long double)((double *)total[0].data)[i], mean, fabsl((long double)pivot[i]) + fabsl(s),
+                              8 * 0x1p-53L);
+        right = right && near((long double)((double *)total[1].data)[i], m2, q + s * s, 8 * 0x1p-53L);
+        right = right && !(((double *)total[1].data)[i] < 0);
+    }
+    check(right, "moments are off");
+    buffer_free(&in);
+    free_all(total, 2);
+    free_all(expected, 2);
+    free_all(original, 2);
+}
+
+static void check_merge_f64(trial *t)
+{
+    buffer state[4], expected[4], pivots[2];
+    size_t n = t->length, counts[2] = { random_below(&t->random, 5000), 1 + random_below(&t->random, 5000) };
+    float *pivot = input(t, &pivots[0], n), *expected_pivot = input(t, &pivots[1], n);
+    for (int i = 0; i < 4; i++)
+        doubles(t, state + i, 1, i % 2 == 1);
+    for (int i = 0; i < 2 && counts[0] == 0; i++)
+        memset(state[i].data, 0, n * sizeof(double));
+    copies(t, expected, state, 4);
+    double mean = *(double *)state[0].data, m2 = *(double *)state[1].data;
+    double more_mean = *(double *)state[2].data, more_m2 = *(double *)state[3].data;
+    bool with_pivot = random_below(&t->random, 2) == 0;
+    t->kernels->merge_f64(n, (double)counts[0], (double)counts[1], state[0].data, state[1].data, state[2].data,
+                          state[3].data, with_pivot ? pivot : NULL);
+    t->scalar->merge_f64(n, (double)counts[0], (double)counts[1], expected[0].data, expected[1].data, expected[2].data,
+                         expected[3].data, with_pivot ? expected_pivot : NULL);
+    for (int i = 0; i < 4; i++)
+        check(same_doubles(state[i].data, expected[i].data, n), "moments have other bits than portable C");
+    if (with_pivot)
+        check(same_bits(pivot, expected_pivot, n), "pivots have other bits than portable C");
+    long double a = (long double)counts[0], b = (long double)counts[1], delta = (long double)more_mean - (long double)mean;
+    long double m2_exact = (long double)m2 + (long double)more_m2 + delta * delta * a * b / (a + b);
+    check(near((long double)*(double *)state[0].data, (long double)mean + delta * b / (a + b),
+               fabsl((long double)mean) + fabsl((long double)more_mean), 8 * 0x1p-53L) &&
+              near((long double)*(double *)state[1].data, m2_exact, m2_exact, 8 * 0x1p-53L),
+          "merged moments are off");
+    free_all(state, 4);
+    free_all(expected, 4);
+    free_all(pivots, 2);
+}
+
+static bnorm_coefficients coefficients(trial *t, buffer *b)
+{
+    for (int i = 0; i < 5; i++)
+        b[i] = buffer_new(t->length * sizeof(float), t->side);
+    return (bnorm_coefficients){ b[0].data, b[1].data, b[2].data, b[3].data, b[4].data };
+}
+
+static void check_coefficients_f64(trial *t)
+{
+    buffer state[2], parameters[2], out[5], expected_out[5];
+    doubles(t, state, 1, false);
+    doubles(t, state + 1, 1, true);
+    float *gamma = input(t, &parameters[0], t->length), *beta = input(t, &parameters[1], t->length);
+    const bnorm_coefficients c = coefficients(t, out), expected = coefficients(t, expected_out);
+    const float *given[2] = { random_below(&t->random, 2) ? gamma : NULL, random_below(&t->random, 2) ? beta : NULL };
+    double count = (double)(1 + random_below(&t->random, 5000)), epsilon = (double)1e-5f;
+    t->kernels->coefficients_f64(t->length, count, state[0].data, state[1].data, given[0], given[1], epsilon, &c);
+    t->scalar->coefficients_f64(t->length, count, state[0].data, state[1].data, given[0], given[1], epsilon, &expected);
+    for (int i = 0; i < 5; i++)
+        check(same_bits(out[i].data, expected_out[i].data, t->length), "coefficients have other bits than portable C");
+    bool right = true;
+    for (size_t i = 0; i < t->length; i++) {
+        long double mean = (long double)((double *)state[0].data)[i];
+        long double rstd = 1 / sqrtl((long double)((double *)state[1].data)[i] / (long double)count + (long double)epsilon);
+        long double scale = rstd * (given[0] ? (long double)gamma[i] : 1);
+        right = right && near((long double)c.center[i] + (long double)c.low[i], mean, fabsl(mean), 0x1p-47L);
+        right = right && near((long double)c.rstd[i], rstd, rstd, 0x1.1p-24L);
+        right = right && near((long double)c.scale[i], scale, fabsl(scale), 0x1.1p-24L);
+    }
+    check(right, "coefficients are off");
+    free_all(state, 2);
+    free_all(parameters, 2);
+    free_all(out, 5);
+    free_all(expected_out, 5);
+}
+
+static void check_scale_f64(trial *t)
+{
+    buffer in[2], out[2];
+    float *var = input(t, &in[0], t->length), *gamma = input(t, &in[1], t->length);
+    const float *given = random_below(&t->random, 2) ? gamma : NULL;
+    for (int i = 0; i < 2; i++)
+        out[i] = buffer_new(t->length * sizeof(float), t->side);
+    float *scale = out[0].data;
+    t->kernels->scale_f64(t->length, var, given, 1e-3, scale);
+    t->scalar->scale_f64(t->length, var, given, 1e-3, out[1].data);
+    check(same_bits(scale, out[1].data, t->length), "scales have other bits than portable C");
+    bool right = true;
+    for (size_t i = 0; i < t->length; i++) {
+        long double exact = (given ? (long double)gamma[i] : 1) / sqrtl((long double)var[i] + 1e-3L);
+        right = right && (isnan(exact) ? isnan(scale[i]) : near((long double)scale[i], exact, fabsl(exact), 0x1.1p-24L));
+    }
+    check(right, "scales are off");
+    free_all(in, 2);
+    free_all(out, 2);
+}
+
+/* ---- apply ---- */
+
+typedef void apply_kernel(size_t, size_t, const float *, size_t, float *, size_t, const float *, const float *,
+                          const float *);
+
+/* `lines` lines of `length` elements; a coefficient for each line, or for each element of a line. */
+static void check_apply(trial *t, apply_kernel *kernel, apply_kernel *scalar, bool coefficient_a_line)
+{
+    size_t n = t->length, lines = 1 + random_below(&t->random, 2000 / (n + 50) + 9);
+    size_t gap = random_below(&t->random, 3) ? 0 : 3, stride = n + gap, extent = (lines - 1) * stride + n;
+    size_t count = coefficient_a_line ? lines : n;
+    buffer in[4], out[2];
+    const float *x = input(t, &in[0], extent);
+    const float *k[3] = { input(t, &in[1], count), input(t, &in[2], count), input(t, &in[3], count) };
+    for (int i = 0; i < 2; i++) {
+        out[i] = buffer_new(extent * sizeof(float), t->side);
+        memset(out[i].data, 0x5a, extent * sizeof(float));
+    }
+    size_t first = coefficient_a_line ? n : lines, second = coefficient_a_line ? lines : n;
+    float *y = out[0].data, *expected = out[1].data;
+    kernel(first, second, x, stride, y, stride, k[0], k[1], k[2]);
+    scalar(first, second, x, stride, expected, stride, k[0], k[1], k[2]);
+    check(same_bits(y, expected, extent), "y has other bits than portable C");
+    bool right = true;
+    for (size_t i = 0; i < extent; i++) {
+        size_t line = i / stride, element = i % stride, c = coefficient_a_line ? line : element;
+        if (element >= n) {
+            right = right && memcmp(y + i, "\x5a\x5a\x5a\x5a", sizeof(*y)) == 0;
+            continue;
+        }
+        float centered = x[i] - k[0][c], scaled = centered * k[1][c]; /* each rounded: the contract's order */
+        long double exact = (long double)scaled + (long double)k[2][c];
+        right = right && near((long double)y[i], exact, fabsl(exact), 0x1p-24L);
+    }
+    check(right, "y is off, or something beside it was written");
+    memcpy(y, x, extent * sizeof(float));
+    kernel(first, second, y, stride, y, stride, k[0], k[1], k[2]);
+    for (size_t line = 0; line < lines; line++)
+        if (!same_bits(y + line * stride, expected + line * stride, n))
+            right = false;
+    check(right, "in place, y has other bits");
+    free_all(in, 4);
+    free_all(out, 2);
+}
+
+static void check_apply_nchw_f32(trial *t)
+{
+    check_apply(t, t->kernels->apply_nchw_f32, t->scalar->apply_nchw_f32, true);
+}
+
+static void check_apply_nhwc_f32(trial *t)
+{
+    check_apply(t, t->kernels->apply_nhwc_f32, t->scalar->apply_nhwc_f32, false);
+}
+
+/* ---- all of them ---- */
+
+static const struct {
+    const char *name;
+    void (*check)(trial *);
+} kernels_to_check[] = {
+#define KERNEL(name, parameters) { #name, check_##name },
+#include "kernels/kernels.def"
+#undef KERNEL
+};
+
+static void check_lengths(trial *t, size_t kernel)
+{
+    static const size_t more[] = { 67, 97, 127, 195, 196, 251, 509, 784, 1021 };
+    enum { FOUR_VECTORS_AND_ONE = 65, MORE = sizeof(more) / sizeof(*more) };
+    for (size_t i = 0; i < FOUR_VECTORS_AND_ONE + MORE; i++) {
+        t->length = i < FOUR_VECTORS_AND_ONE ? i + 1 : more[i - FOUR_VECTORS_AND_ONE];
+        for (int class = 0; class < INPUT_COUNT; class++) {
+            t->class = (input_class)class;
+            t->side = (class + (int)i) % 2 ? FLUSH_END : FLUSH_START;
+            check_context("%s %s, length %zu, %s, random state %#llx", kernels_to_check[kernel].name, t->kernels->name,
+                          t->length, input_name(t->class), (unsigned long long)t->random.state);
+            kernels_to_check[kernel].check(t);
+        }
+    }
+}
+
+static void check_folding(void)
+{
+    for (size_t width = 1; width < 5000; width++) {
+        size_t rows = bnorm_folded_rows(width);
+        check_context("bnorm_folded_rows(%zu)", width);
+        check(rows == 1 || rows * width <= BNORM_MAX_FOLDED, "a super-row is too wide");
+        check(rows * width * 8 >= (rows * width + BNORM_TILE - 1) / BNORM_TILE * BNORM_TILE * 7, "lanes are wasted");
+    }
+}
+
+int main(int argc, char **argv)
+{
+    size_t count = sizeof(kernels_to_check) / sizeof(*kernels_to_check);
+    char isas[128] = "";
+    check_start(argc, argv, "kernels");
+    check_folding();
+    trial t = { .scalar = bnorm_kernels_at(bnorm_isa_count() - 1), .random = { check_seed() } };
+    for (size_t i = 0; (t.kernels = bnorm_kernels_at(i)) != NULL; i++) {
+        strcat(strcat(isas, " "), t.kernels->name);
+        for (size_t kernel = 0; kernel < count; kernel++)
+            check_lengths(&t, kernel);
+    }
+    check_note("ISAs:%s", isas);
+    check_note("%zu (kernel, ISA) pairs: %zu kernels on %zu ISAs", count * bnorm_isa_count(), count, bnorm_isa_count());
+    return check_finish();
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+#include "oracle.h"
+
+#include <math.h>
+
+oracle_moments oracle_channel(const float *x, size_t batch, size_t channels, size_t points, size_t channel)
+{
+    long double count = (long double)batch * (long double)points, sum = 0, sum_sq = 0;
+    for (size_t n = 0; n < batch; n++)
+        for (size_t p = 0; p < points; p++)
+            sum += (long double)x[(n * channels + channel) * points + p];
+    long double mean = sum / count;
+    for (size_t n = 0; n < batch; n++)
+        for (size_t p = 0; p < points; p++) {
+            long double d = (long double)x[(n * channels + channel) * points + p] - mean;
+            sum_sq += d * d;
+        }
+    oracle_moments m = { mean, sum_sq / count };
+    return m;
+}
+
+long double oracle_value(float x, oracle_moments m, float epsilon, float gamma, float beta)
+{
+    return ((long double)x - m.mean) / sqrtl(m.var + (long double)epsilon) * (long double)gamma + (long double)beta;
+}

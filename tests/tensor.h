@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/* A tensor of any layout in a guarded buffer, filled from and read back to plain x[batch][channels][points]. */
+#ifndef BNORM_TESTS_TENSOR_H
+#define BNORM_TESTS_TENSOR_H
+
+#include <stdbool.h>
+
+#include "bnorm/bnorm.h"
+#include "buffer.h"
+
+typedef enum spacing {
+    DENSE,
+    PADDED_PLANES, /* gaps after each block and image */
+    SPACED_POINTS, /* and after each point */
+    SPACING_COUNT
+} spacing;
+
+bnorm_layout layout_of(const bnorm_shape *shape, spacing gaps);
+
+typedef struct tensor {
+    buffer memory;
+    float *data;
+    size_t elements; /* from the first to one past the last */
+    bnorm_shape shape;
+    bnorm_layout layout; /* strides filled in */
+} tensor;
+
+/* Elements from `values`, or canaries where that is NULL; gaps hold canaries, padding lanes hold NaN. */
+tensor tensor_new(const bnorm_shape *shape, bnorm_layout layout, flush side, const float *values);
+void tensor_free(tensor *t);
+/* Reads the elements to `values`; whether gaps still hold canaries and, in an output, padding lanes zero. */
+bool tensor_read(const tensor *t, float *values, bool output);
+
+#endif
