@@ -2,6 +2,7 @@
 // bnorm-bench: every operation x layout x shape x ISA x thread count as a row of Google Benchmark, named
 // op/layout/dtype/shape/isa/threads. A row is checked against the reference, then timed by best_seconds() in a single
 // iteration of Google Benchmark, whose own timing loop (--benchmark_min_time) is thus not used; repetitions are.
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <fstream>
@@ -82,13 +83,13 @@ class session
             return;
         }
 
-        const double limit = copy_limit(*row.shape, row.op, row.threads);
         const double seconds = best_seconds(call);
         for (auto _ : state)
             state.SetIterationTime(seconds);
         const size_t bytes = 2 * sizeof(float) * row.shape->elements();
+        const double speed = static_cast<double>(bytes) / seconds;
         state.SetBytesProcessed(static_cast<int64_t>(bytes));
-        state.counters["limit"] = static_cast<double>(bytes) / seconds / limit;
+        state.counters["limit"] = speed / copy_limit(row, speed);
         state.counters["cold"] = bytes > last_level_cache();
         state.SetLabel(std::to_string(row.shape->batch) + 'x' + std::to_string(row.shape->channels) + 'x' +
                        std::to_string(row.shape->points));
@@ -115,18 +116,21 @@ class session
         return find_difference(norm, given, buffers.x(), buffers.y(), naive ? 1e-2 : 1e-5); // plain sums lose digits
     }
 
-    // Measured for each operation again, right before the rows that it is compared with: the speed of memory drifts.
-    // More threads may also copy with one, which is faster where the tensor is tiny.
-    double copy_limit(const layer &shape, operation op, size_t threads)
+    // Measured for each operation again, next to the rows that it is compared with, because the speed of memory drifts;
+    // and again when a row is faster, which says that the copy was disturbed. More threads may also copy with one,
+    // which is faster where the tensor is tiny.
+    double copy_limit(const row &row, double speed)
     {
-        const auto [limit, is_new] = limits.try_emplace({ &shape, op, threads });
-        if (is_new) {
-            limit->second =
-                copy_speed(best_copy(), buffers.x(), buffers.y(), shape.elements(), threads > 1 ? &executor : nullptr);
-            if (threads > 1)
-                limit->second = std::max(limit->second, copy_limit(shape, op, 1));
+        double &limit = limits[{ row.shape, row.op, row.threads }];
+        if (limit < speed) {
+            const auto copy = [&](const bnorm_executor *executor) {
+                return copy_speed(best_copy(), buffers.x(), buffers.y(), row.shape->elements(), executor);
+            };
+            limit = std::max(limit, copy(nullptr));
+            if (row.threads > 1)
+                limit = std::max(limit, copy(&executor));
         }
-        return limit->second;
+        return limit;
     }
 
     tensors buffers;

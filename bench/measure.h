@@ -51,7 +51,8 @@ struct copy_job {
     {
         const auto *job = static_cast<copy_job *>(argument);
         constexpr size_t line = 64 / sizeof(float);
-        const size_t piece = (job->count / job->pieces + line) / line * line;
+        const size_t lines = (job->count + line - 1) / line;
+        const size_t piece = (lines + job->pieces - 1) / job->pieces * line;
         const size_t first = std::min(index * piece, job->count);
         job->copy(job->to + first, job->from + first, std::min(piece, job->count - first), job->stream);
     }

@@ -9,7 +9,7 @@ import sys
 
 
 def read_rows(benchmarks):
-    """Rows by (op, layout, dtype, shape, isa, threads): GB/s and limit (medians of the repetitions), cold, dimensions."""
+    """Results by (op, layout, dtype, shape, isa, threads), medians of the repetitions; None for a failure."""
     runs = {}
     for run in benchmarks:
         if run["run_type"] == "iteration":
@@ -63,17 +63,18 @@ def mean_cells(all_cells, isas):
     }
 
 
-def print_context(context):
+def print_context(context, best):
     caches = {f"L{c['level']}{'' if c['type'] == 'Unified' else c['type'][0].lower()}": c["size"]
               for c in context["caches"] if c["type"] != "Instruction"}
     sizes = [f"{name} {size / 2**20:g} MiB" if size >= 2**20 else f"{name} {size / 2**10:g} KiB"
              for name, size in caches.items()]
+    load = [f"load {context['load_avg'][0]:.1f} at the start"] if context["load_avg"] else []
     print(f"# bnorm {context['bnorm_version']}, commit {context['bnorm_commit']}\n")
-    print(f"{context['cpu']}, {context['num_cpus']} CPUs, {', '.join(sizes)}; {context['compiler']}; {context['date']};")
-    print(f"load at the start {context['load_avg'][0]:.1f}\n" if context["load_avg"] else "")
-    print(f"    bnorm-bench {context['arguments']}\n")
-    print("GB/s, the tensor read and written once each; `gain`: the last ISA over portable C; `limit`: the last ISA's")
-    print("fraction of what a copy of that size reaches; cold: x and y together exceed the last-level cache.\n")
+    print(f"- {context['cpu']}: {', '.join([str(context['num_cpus']) + ' CPUs', *sizes])}")
+    print(f"- {', '.join([context['compiler'], context['date'], *load])}")
+    print(f"- `bnorm-bench {context['arguments']}`\n")
+    print(f"GB/s, the tensor read and written once each. gain: {best} over portable C. limit: {best} as a fraction of")
+    print("the best copy of that size. cold: x and y together exceed the last-level cache. t1, t2 ...: threads.\n")
 
 
 def main(path):
@@ -87,7 +88,7 @@ def main(path):
     for (op, layout, dtype, shape, isa, threads), row in rows.items():
         groups.setdefault((op, layout, dtype, threads), {}).setdefault(shape, {})[isa] = row
 
-    print_context(report["context"])
+    print_context(report["context"], isas[-1])
     columns = isas + ["gain", "limit"]
     means = []
     for (op, layout, dtype, threads), shapes in sorted(groups.items()):

@@ -4,7 +4,6 @@
 #ifndef BENCH_WORKLOAD_H
 #define BENCH_WORKLOAD_H
 
-#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
@@ -153,6 +152,7 @@ class batch_norm
         params.beta = beta.data();
         params.epsilon = epsilon;
         params.momentum = 0.1f;
+        params.running_variance = BNORM_BIASED; // legal for one value a channel, too
         params.running_mean = mean.data();
         params.running_var = var.data();
         params.saved_mean = saved_mean.data();
@@ -242,18 +242,27 @@ inline std::string find_difference(const batch_norm &norm, const statistics &giv
     std::vector<double> scale(norm.padded_channels());
     for (size_t c = 0; c < scale.size(); c++)
         scale[c] = norm.gamma[c] / std::sqrt(given.var[c] + batch_norm::epsilon);
+    const auto expected = [x, mean = given.mean.data(), scale = scale.data(), beta = norm.beta.data()](
+                              size_t i, size_t c) { return (x[i] - mean[c]) * scale[c] + beta[c]; };
 
-    std::string difference;
+    size_t wrong = 0, wrong_element = 0, wrong_channel = 0; // the last one stands for all
     for_each_row(norm.shape, [&](size_t start, size_t channel) {
         for (size_t lane = 0; lane < lanes; lane++) {
-            const size_t c = channel + lane, i = start + lane;
-            const double expected = (x[i] - given.mean[c]) * scale[c] + norm.beta[c];
-            if (!(std::abs(y[i] - expected) <= tolerance * std::max(1.0, std::abs(expected))) && difference.empty())
-                difference = "channel " + std::to_string(c) + ", element " + std::to_string(i) + ": " +
-                             std::to_string(y[i]) + " instead of " + std::to_string(expected);
+            const size_t i = start + lane, c = channel + lane;
+            const double want = expected(i, c);
+            if (std::abs(y[i] - want) <= tolerance * (1 + std::abs(want)))
+                continue;
+            wrong++;
+            wrong_element = i;
+            wrong_channel = c;
         }
     });
-    return difference;
+    if (!wrong)
+        return {};
+    std::ostringstream words;
+    words << wrong << " elements differ, such as " << wrong_element << " in channel " << wrong_channel << ": "
+          << y[wrong_element] << " instead of " << expected(wrong_element, wrong_channel);
+    return words.str();
 }
 
 #endif

@@ -176,72 +176,72 @@ static size_t values_in_segment(const plan *p, size_t segment)
     return values_before(&p->walk, end) - values_before(&p->walk, begin);
 }
 
+/* The first value of each channel from a super-row on. */
 static void first_values(const bnorm_walk *w, const float *x, size_t units, size_t unit_stride, size_t super_row,
                          float *pivot)
 {
     size_t row = values_before(w, super_row);
     x += row / w->points * w->image_stride + row % w->points * w->point_stride;
     for (size_t u = 0; u < units; u++, x += unit_stride, pivot += w->width)
-        for (size_t lane = 0; lane < w->width; lane += w->block)
-            memcpy(pivot + lane, x + lane / w->block * w->block_stride,
-                   bnorm_min(w->block, w->width - lane) * sizeof(*pivot));
+        for (size_t lane = 0; lane < w->width; lane++)
+            pivot[lane] = x[w->width == w->block ? lane : lane / w->block * w->block_stride + lane % w->block];
 }
 
-/* Totals about the pivot over `rows` super-rows, turned into their mean and m2. */
-static void collect_epoch(const training *job, const bnorm_walk *w, const float *x, size_t units, size_t first,
-                          size_t rows, const scratch *s)
+static void collect(const training *job, const bnorm_walk *w, const float *x, size_t units, size_t first, size_t rows,
+                    const scratch *s, float *sum_sq)
+{
+    const bnorm_kernels *k = job->kernels;
+    (w->width == 1 ? k->collect_nchw_f32 : k->collect_nhwc_f32)(w, x, units, job->plan.unit_stride, first, rows,
+                                                                s->pivot, s->sum, sum_sq);
+}
+
+/* Adds `rows` super-rows to the moments of the `before` values that precede them; the pivot follows the mean. */
+static void collect_epoch(const training *job, const bnorm_walk *w, const float *x, size_t units, size_t before,
+                          size_t first, size_t rows, const scratch *s, double *mean, double *m2)
 {
     const bnorm_kernels *k = job->kernels;
     size_t channels = units * w->width, end = first + rows;
-    double count = (double)(values_before(w, end) - values_before(w, first));
-    memset(s->total, 0, channels * sizeof(*s->total));
-    memset(s->total_sq, 0, channels * sizeof(*s->total_sq));
-    for (size_t row = first; row < end; row += BNORM_CHUNK) {
-        size_t chunk = bnorm_min(end - row, BNORM_CHUNK);
-        (w->width == 1 ? k->collect_nchw_f32 : k->collect_nhwc_f32)(w, x, units, job->plan.unit_stride, row, chunk,
-                                                                    s->pivot, s->sum, s->sum_sq);
-        k->accumulate_f64(channels, s->sum, s->sum_sq, s->total, s->total_sq);
+    size_t count = values_before(w, end) - values_before(w, first);
+    bool chunks = rows > BNORM_CHUNK;
+    if (chunks) {
+        memset(s->total, 0, channels * sizeof(*s->total));
+        memset(s->total_sq, 0, channels * sizeof(*s->total_sq));
     }
-    k->moments_f64(channels, count, s->pivot, s->total, s->total_sq);
+    for (size_t row = first; row < end; row += BNORM_CHUNK) {
+        collect(job, w, x, units, row, bnorm_min(end - row, BNORM_CHUNK), s, s->sum_sq);
+        if (end - row > BNORM_CHUNK)
+            k->accumulate_f64(channels, s->sum, s->sum_sq, s->total, s->total_sq);
+    }
+    k->conclude_f64(channels, (double)before, (double)count, s->sum, s->sum_sq, chunks ? s->total : NULL,
+                    chunks ? s->total_sq : NULL, s->pivot, mean, m2);
 }
 
 /*
- * The mean and m2 of a segment. Its first group is collected twice, about its first value and then about the mean that
- * this gave; each further epoch is as long as all that came before it, and taken about the mean of that.
+ * The mean and m2 of a segment. Its first group is looked at twice: for the mean about its first value, and then about
+ * that mean; each further epoch is as long as all that came before it, and taken about the mean of that.
  */
 static void collect_segment(const training *job, const bnorm_walk *w, const float *x, size_t units, size_t segment,
                             const scratch *s, double *mean, double *m2)
 {
     const plan *p = &job->plan;
-    size_t channels = units * w->width;
     size_t begin = segment * p->segment_rows, end = bnorm_min(begin + p->segment_rows, p->super_rows);
-    size_t epoch = bnorm_min(BNORM_GROUP, end - begin);
+    size_t epoch = bnorm_min(BNORM_GROUP, end - begin), origin = values_before(w, begin);
     first_values(w, x, units, p->unit_stride, begin, s->pivot);
-    collect_epoch(job, w, x, units, begin, epoch, s);
-    for (size_t c = 0; c < channels; c++)
-        s->pivot[c] = (float)s->total[c];
-    memset(mean, 0, channels * sizeof(*mean));
-    memset(m2, 0, channels * sizeof(*m2));
+    collect(job, w, x, units, begin, epoch, s, NULL);
+    job->kernels->recenter_f64(units * w->width, (double)(values_before(w, begin + epoch) - origin), s->sum, s->pivot);
     for (size_t row = begin; row < end; row += epoch) {
         epoch = row == begin ? epoch : bnorm_min(row - begin, end - row);
-        collect_epoch(job, w, x, units, row, epoch, s);
-        size_t before = values_before(w, row) - values_before(w, begin);
-        size_t count = values_before(w, row + epoch) - values_before(w, row);
-        job->kernels->merge_f64(channels, (double)before, (double)count, mean, m2, s->total, s->total_sq, s->pivot);
+        collect_epoch(job, w, x, units, values_before(w, row) - origin, row, epoch, s, mean, m2);
     }
 }
 
+/* A segment's moments join those of all segments before it. */
 static void merge_segment(const training *job, size_t channels, size_t segment, const double *mean, const double *m2,
                           const scratch *s)
 {
-    if (segment == 0) {
-        memcpy(s->mean, mean, channels * sizeof(*mean));
-        memcpy(s->m2, m2, channels * sizeof(*m2));
-        return;
-    }
     size_t before = values_before(&job->plan.walk, segment * job->plan.segment_rows);
     size_t count = values_in_segment(&job->plan, segment);
-    job->kernels->merge_f64(channels, (double)before, (double)count, s->mean, s->m2, mean, m2, NULL);
+    job->kernels->merge_f64(channels, (double)before, (double)count, s->mean, s->m2, mean, m2);
 }
 
 static void update_running(const bnorm_train_params *p, double count, size_t channel, size_t channels,
@@ -293,8 +293,10 @@ static void fused_task(void *argument, size_t task)
     for (size_t batch = bnorm_part(p->batches, p->tasks, task); batch < last; batch++) {
         size_t unit = batch * p->batch_units;
         size_t units = bnorm_min(p->batch_units, p->units - unit), lanes = units * p->walk.width;
-        for (size_t segment = 0; segment < p->segments; segment++) {
-            collect_segment(job, &p->walk, job->x + unit * p->unit_stride, units, segment, &s, s.part_mean, s.part_m2);
+        const float *x = job->x + unit * p->unit_stride;
+        collect_segment(job, &p->walk, x, units, 0, &s, s.mean, s.m2);
+        for (size_t segment = 1; segment < p->segments; segment++) {
+            collect_segment(job, &p->walk, x, units, segment, &s, s.part_mean, s.part_m2);
             merge_segment(job, lanes, segment, s.part_mean, s.part_m2, &s);
         }
         finish(job, unit * p->walk.width, lanes, &s);
@@ -334,7 +336,9 @@ static void split_collect_task(void *argument, size_t task)
 static void split_finish(const training *job)
 {
     size_t all = job->plan.units * job->plan.walk.width;
-    for (size_t segment = 0; segment < job->plan.segments; segment++)
+    memcpy(job->whole.mean, job->segment_mean, all * sizeof(*job->whole.mean));
+    memcpy(job->whole.m2, job->segment_m2, all * sizeof(*job->whole.m2));
+    for (size_t segment = 1; segment < job->plan.segments; segment++)
         merge_segment(job, all, segment, job->segment_mean + segment * all, job->segment_m2 + segment * all,
                       &job->whole);
     finish(job, 0, all, &job->whole);

@@ -63,10 +63,13 @@ typedef struct bnorm_coefficients {
  *
  * collect:      sum[c] = Σd and sum_sq[c] = Σd·d, d = x - pivot[c], over super-rows [first, first + rows) of each of
  *               `units` units; at most BNORM_CHUNK super-rows. nchw: units of one channel; nhwc: of walk->width.
+ *               sum_sq may be NULL.
+ * recenter:     the pivot becomes the mean that the sums about it give, rounded.
  * accumulate:   total += sum, total_sq += sum_sq.
- * moments:      from the totals about a pivot to the mean and the sum of squared deviations from it, in place.
- * merge:        the moments of `count` values and of `more_count` values become those of all (Chan, Golub and LeVeque
- *               1983); pivot, unless NULL, becomes the mean rounded.
+ * conclude:     an epoch of `count` values, whose sums about the pivot are total + sum (total NULL: sum alone), joins
+ *               the `before` values whose mean and m2, the sum of squared deviations from the mean, are given (Chan,
+ *               Golub and LeVeque 1983; nothing is read of them where before is 0). The pivot becomes the new mean.
+ * merge:        the moments of `count` values and of `more_count` values become those of all.
  * coefficients: what apply needs, and the statistics to save. gamma and beta may be NULL.
  * scale:        gamma / sqrt(var + epsilon). gamma may be NULL.
  * apply:        y = (x - center) * scale + shift. nchw: `units` channels of `points` adjacent values; nhwc: `rows` rows

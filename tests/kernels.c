@@ -92,7 +92,9 @@ static void check_collect(trial *t, collect_kernel *kernel, collect_kernel *scal
     buffer out[2] = { buffer_new(units * width * 2 * sizeof(float), t->side),
                       buffer_new(units * width * 2 * sizeof(float), t->side) };
     float *sums = out[0].data, *expected = out[1].data;
+    kernel(&w, x, units, unit_stride, first, rows, pivot, expected, NULL);
     kernel(&w, x, units, unit_stride, first, rows, pivot, sums, sums + units * width);
+    check(same_bits(sums, expected, units * width), "without squares, sums have other bits");
     scalar(&w, x, units, unit_stride, first, rows, pivot, expected, expected + units * width);
     check(same_bits(sums, expected, units * width * 2), "sums have other bits than portable C");
     bool right = true;
@@ -168,66 +170,118 @@ static void check_accumulate_f64(trial *t)
     free_all(expected, 2);
 }
 
-static void check_moments_f64(trial *t)
+static void check_recenter_f64(trial *t)
 {
-    buffer in, total[2], expected[2], original[2];
-    const float *pivot = input(t, &in, t->length);
+    buffer in, pivots[3];
+    const float *sum = input(t, &in, t->length);
     double count = (double)(1 + random_below(&t->random, 5000));
-    doubles(t, total, 1, false);
-    doubles(t, total + 1, 1, true);
-    copies(t, expected, total, 2);
-    copies(t, original, total, 2);
-    t->kernels->moments_f64(t->length, count, pivot, total[0].data, total[1].data);
-    t->scalar->moments_f64(t->length, count, pivot, expected[0].data, expected[1].data);
-    for (int i = 0; i < 2; i++)
-        check(same_doubles(total[i].data, expected[i].data, t->length), "moments have other bits than portable C");
+    float *pivot = input(t, &pivots[0], t->length);
+    copies(t, pivots + 1, pivots, 1);
+    copies(t, pivots + 2, pivots, 1);
+    const float *original = pivots[2].data;
+    t->kernels->recenter_f64(t->length, count, sum, pivot);
+    t->scalar->recenter_f64(t->length, count, sum, pivots[1].data);
+    check(same_bits(pivot, pivots[1].data, t->length), "pivots have other bits than portable C");
     bool right = true;
     for (size_t i = 0; i < t->length; i++) {
-        long double s = (long double)((double *)original[0].data)[i], q = (long double)((double *)original[1].data)[i];
-        long double mean = (long double)pivot[i] + s / (long double)count;
-        long double m2 = fmaxl(q - s * s / (long double)count, 0);
-        right = right && near((long double)((double *)total[0].data)[i], mean, fabsl((long double)pivot[i]) + fabsl(s),
-                              8 * 0x1p-53L);
-        right = right && near((long double)((double *)total[1].data)[i], m2, q + s * s, 8 * 0x1p-53L);
-        right = right && !(((double *)total[1].data)[i] < 0);
+        long double mean = (long double)original[i] + (long double)sum[i] / (long double)count;
+        right = right && near((long double)pivot[i], mean, fabsl((long double)original[i]) + fabsl((long double)sum[i]),
+                              0x1.1p-24L);
+    }
+    check(right, "pivots are off");
+    buffer_free(&in);
+    free_all(pivots, 3);
+}
+
+/* The mean and m2 of `before` values and of `count` more, about their pivot. */
+typedef struct joined {
+    long double mean, m2, scale_mean, scale_m2;
+} joined;
+
+static joined oracle_join(long double before, long double mean, long double m2, long double count, long double more_mean,
+                          long double more_m2)
+{
+    long double delta = more_mean - mean, all = before + count;
+    joined j = { mean + delta * count / all, m2 + more_m2 + delta * delta * before * count / all, 0, 0 };
+    if (before == 0)
+        j = (joined){ more_mean, more_m2, 0, 0 };
+    j.scale_mean = fabsl(mean) + fabsl(more_mean);
+    j.scale_m2 = m2 + more_m2 + (mean * mean + more_mean * more_mean) * all;
+    return j;
+}
+
+static void check_conclude_f64(trial *t)
+{
+    buffer sums[2], pivots[3], total[2], state[2], expected[2], original[2];
+    size_t n = t->length;
+    const float *sum = input(t, &sums[0], n), *sum_sq = input(t, &sums[1], n);
+    float *pivot = input(t, &pivots[0], n);
+    double before = (double)random_below(&t->random, 3) * 100, count = (double)(1 + random_below(&t->random, 5000));
+    bool with_total = before > 0 && random_below(&t->random, 2) == 0;
+    copies(t, pivots + 1, pivots, 1);
+    copies(t, pivots + 2, pivots, 1);
+    doubles(t, total, 1, false);
+    doubles(t, total + 1, 1, true);
+    doubles(t, state, 1, false);
+    doubles(t, state + 1, 1, true);
+    copies(t, expected, state, 2);
+    copies(t, original, state, 2);
+    const double *s = total[0].data, *q = total[1].data, *mean = state[0].data, *m2 = state[1].data;
+    t->kernels->conclude_f64(n, before, count, sum, sum_sq, with_total ? s : NULL, with_total ? q : NULL, pivot,
+                             state[0].data, state[1].data);
+    t->scalar->conclude_f64(n, before, count, sum, sum_sq, with_total ? s : NULL, with_total ? q : NULL,
+                            pivots[1].data, expected[0].data, expected[1].data);
+    for (int i = 0; i < 2; i++)
+        check(same_doubles(state[i].data, expected[i].data, n), "moments have other bits than portable C");
+    check(same_bits(pivot, pivots[1].data, n), "pivots have other bits than portable C");
+    bool right = true;
+    for (size_t i = 0; i < n; i++) {
+        long double all_s = (long double)sum[i] + (with_total ? (long double)s[i] : 0);
+        long double all_q = (long double)sum_sq[i] + (with_total ? (long double)q[i] : 0);
+        long double old_pivot = (long double)((float *)pivots[2].data)[i], c = (long double)count;
+        joined j = oracle_join((long double)before, (long double)((double *)original[0].data)[i],
+                               (long double)((double *)original[1].data)[i], c, old_pivot + all_s / c,
+                               fmaxl(all_q - all_s * all_s / c, 0));
+        long double scale_m2 = j.scale_m2 + fabsl(all_q) + all_s * all_s;
+        right = right && near((long double)mean[i], j.mean, j.scale_mean + fabsl(old_pivot) + fabsl(all_s), 9 * 0x1p-53L);
+        right = right && near((long double)m2[i], j.m2, scale_m2, 9 * 0x1p-53L);
+        right = right && same_bits(&pivot[i], &(float){ (float)mean[i] }, 1);
     }
     check(right, "moments are off");
-    buffer_free(&in);
+    free_all(sums, 2);
+    free_all(pivots, 3);
     free_all(total, 2);
+    free_all(state, 2);
     free_all(expected, 2);
     free_all(original, 2);
 }
 
 static void check_merge_f64(trial *t)
 {
-    buffer state[4], expected[4], pivots[2];
-    size_t n = t->length, counts[2] = { random_below(&t->random, 5000), 1 + random_below(&t->random, 5000) };
-    float *pivot = input(t, &pivots[0], n), *expected_pivot = input(t, &pivots[1], n);
+    buffer state[4], expected[4], original[4];
+    size_t n = t->length;
+    double count = (double)(1 + random_below(&t->random, 5000)), more = (double)(1 + random_below(&t->random, 5000));
     for (int i = 0; i < 4; i++)
         doubles(t, state + i, 1, i % 2 == 1);
-    for (int i = 0; i < 2 && counts[0] == 0; i++)
-        memset(state[i].data, 0, n * sizeof(double));
     copies(t, expected, state, 4);
-    double mean = *(double *)state[0].data, m2 = *(double *)state[1].data;
-    double more_mean = *(double *)state[2].data, more_m2 = *(double *)state[3].data;
-    bool with_pivot = random_below(&t->random, 2) == 0;
-    t->kernels->merge_f64(n, (double)counts[0], (double)counts[1], state[0].data, state[1].data, state[2].data,
-                          state[3].data, with_pivot ? pivot : NULL);
-    t->scalar->merge_f64(n, (double)counts[0], (double)counts[1], expected[0].data, expected[1].data, expected[2].data,
-                         expected[3].data, with_pivot ? expected_pivot : NULL);
+    copies(t, original, state, 4);
+    t->kernels->merge_f64(n, count, more, state[0].data, state[1].data, state[2].data, state[3].data);
+    t->scalar->merge_f64(n, count, more, expected[0].data, expected[1].data, expected[2].data, expected[3].data);
     for (int i = 0; i < 4; i++)
         check(same_doubles(state[i].data, expected[i].data, n), "moments have other bits than portable C");
-    if (with_pivot)
-        check(same_bits(pivot, expected_pivot, n), "pivots have other bits than portable C");
-    long double a = (long double)counts[0], b = (long double)counts[1], delta = (long double)more_mean - (long double)mean;
-    long double m2_exact = (long double)m2 + (long double)more_m2 + delta * delta * a * b / (a + b);
-    check(near((long double)*(double *)state[0].data, (long double)mean + delta * b / (a + b),
-               fabsl((long double)mean) + fabsl((long double)more_mean), 8 * 0x1p-53L) &&
-              near((long double)*(double *)state[1].data, m2_exact, m2_exact, 8 * 0x1p-53L),
-          "merged moments are off");
+    bool right = true;
+    for (size_t i = 0; i < n; i++) {
+        long double in[4];
+        for (int k = 0; k < 4; k++)
+            in[k] = (long double)((double *)original[k].data)[i];
+        joined j = oracle_join((long double)count, in[0], in[1], (long double)more, in[2], in[3]);
+        right = right && near((long double)((double *)state[0].data)[i], j.mean, j.scale_mean, 9 * 0x1p-53L);
+        right = right && near((long double)((double *)state[1].data)[i], j.m2, j.scale_m2, 9 * 0x1p-53L);
+    }
+    check(right, "merged moments are off");
     free_all(state, 4);
     free_all(expected, 4);
-    free_all(pivots, 2);
+    free_all(original, 4);
 }
 
 static bnorm_coefficients coefficients(trial *t, buffer *b)

@@ -40,43 +40,69 @@ static void apply_nchw_f32(size_t points, size_t units, const float *x, size_t x
                            const float *center, const float *scale, const float *shift)
 {
     for (size_t u = 0; u < units; u++, x += x_stride, y += y_stride) {
-        tile_coefficients k;
+        const v_f32 c = v_set1(center[u]), a = v_set1(scale[u]), b = v_set1(shift[u]);
         size_t p = 0;
-        for (int v = 0; v < V_TILE; v++) {
-            k.center[v] = v_set1(center[u]);
-            k.scale[v] = v_set1(scale[u]);
-            k.shift[v] = v_set1(shift[u]);
+        for (; p + BNORM_TILE <= points; p += BNORM_TILE) {
+            v_f32 t[V_TILE];
+            for (int v = 0; v < V_TILE; v++)
+                t[v] = normalise(v_load(x + p + v * V_LANES), c, a, b);
+            for (int v = 0; v < V_TILE; v++)
+                v_store(y + p + v * V_LANES, t[v]);
         }
-        for (; p + BNORM_TILE <= points; p += BNORM_TILE)
-            apply_tile(x + p, y + p, &k);
-        apply_part(x + p, y + p, points - p, &k);
+        for (; p + V_LANES <= points; p += V_LANES)
+            v_store(y + p, normalise(v_load(x + p), c, a, b));
+        if (p < points)
+            v_store_n(y + p, normalise(v_load_n(x + p, points - p), c, a, b), points - p);
     }
 }
 
-/* Rows that are taken together: a tile's coefficients are loaded once for them. */
-enum { APPLY_ROWS = 8 };
-
-static inline void apply_lanes(size_t rows, size_t width, const float *x, size_t x_stride, float *y, size_t y_stride,
-                               const float *center, const float *scale, const float *shift)
+/* Rows that fit a tile: the coefficients stay in registers. */
+static inline void apply_narrow(size_t rows, size_t width, const float *x, size_t x_stride, float *y, size_t y_stride,
+                                const float *center, const float *scale, const float *shift)
 {
-    for (size_t row = 0; row < rows; row += APPLY_ROWS) {
-        size_t together = smaller(rows - row, APPLY_ROWS);
-        for (size_t lane = 0; lane < width; lane += BNORM_TILE) {
-            size_t lanes = smaller(width - lane, BNORM_TILE);
-            const float *from = x + row * x_stride + lane;
-            float *to = y + row * y_stride + lane;
-            tile_coefficients k;
-            load_tile(k.center, center + lane, lanes);
-            load_tile(k.scale, scale + lane, lanes);
-            load_tile(k.shift, shift + lane, lanes);
-            if (lanes == BNORM_TILE)
-                for (size_t r = 0; r < together; r++)
-                    apply_tile(from + r * x_stride, to + r * y_stride, &k);
-            else
-                for (size_t r = 0; r < together; r++)
-                    apply_part(from + r * x_stride, to + r * y_stride, lanes, &k);
+    tile_coefficients k;
+    load_tile(k.center, center, width);
+    load_tile(k.scale, scale, width);
+    load_tile(k.shift, shift, width);
+    if (width == BNORM_TILE)
+        for (size_t row = 0; row < rows; row++)
+            apply_tile(x + row * x_stride, y + row * y_stride, &k);
+    else
+        for (size_t row = 0; row < rows; row++)
+            apply_part(x + row * x_stride, y + row * y_stride, width, &k);
+}
+
+/* Wide rows, one after the other: several at a time were slower from memory, and from cache where 4 KiB apart. */
+static inline void apply_wide(size_t rows, size_t width, const float *x, size_t x_stride, float *y, size_t y_stride,
+                              const float *center, const float *scale, const float *shift)
+{
+    for (size_t row = 0; row < rows; row++, x += x_stride, y += y_stride) {
+        size_t l = 0;
+        for (; l + BNORM_TILE <= width; l += BNORM_TILE) {
+            v_f32 t[V_TILE];
+            for (size_t v = 0; v < V_TILE; v++)
+                t[v] = normalise(v_load(x + l + v * V_LANES), v_load(center + l + v * V_LANES),
+                                 v_load(scale + l + v * V_LANES), v_load(shift + l + v * V_LANES));
+            for (size_t v = 0; v < V_TILE; v++)
+                v_store(y + l + v * V_LANES, t[v]);
+        }
+        for (; l + V_LANES <= width; l += V_LANES)
+            v_store(y + l, normalise(v_load(x + l), v_load(center + l), v_load(scale + l), v_load(shift + l)));
+        if (l < width) {
+            size_t n = width - l;
+            v_store_n(y + l, normalise(v_load_n(x + l, n), v_load_n(center + l, n), v_load_n(scale + l, n),
+                                       v_load_n(shift + l, n)), n);
         }
     }
+}
+
+static void apply_lanes(size_t rows, size_t width, const float *x, size_t x_stride, float *y, size_t y_stride,
+                        const float *center, const float *scale, const float *shift)
+{
+    if (width <= BNORM_TILE)
+        apply_narrow(rows, width, x, x_stride, y, y_stride, center, scale, shift);
+    else
+        apply_wide(rows, width, x, x_stride, y, y_stride, center, scale, shift);
 }
 
 /* Adjacent narrow rows are taken as a super-row, which fills the vectors. */

@@ -6,6 +6,13 @@
 
 enum { V_TILE = BNORM_TILE / V_LANES };
 
+/* For what takes a constant that decides which code there is. */
+#ifdef __GNUC__
+#define INLINE inline __attribute__((always_inline))
+#else
+#define INLINE inline
+#endif
+
 /* A place in a walk, and how many super-rows are still to go from it. */
 typedef struct {
     size_t run;
@@ -16,18 +23,6 @@ typedef struct {
 static inline size_t smaller(size_t a, size_t b)
 {
     return a < b ? a : b;
-}
-
-static inline void clear_tile(v_f32 *tile)
-{
-    for (int v = 0; v < V_TILE; v++)
-        tile[v] = v_zero();
-}
-
-static inline void add_tile(v_f32 *tile, const v_f32 *more)
-{
-    for (int v = 0; v < V_TILE; v++)
-        tile[v] = v_add(tile[v], more[v]);
 }
 
 /* The first `lanes` lanes of a tile, the others zero. */
@@ -53,29 +48,48 @@ static inline void store_tile(float *p, const v_f32 *tile, size_t lanes)
     }
 }
 
-static inline void collect_row(const float *x, const v_f32 *pivot, v_f32 *sum, v_f32 *sum_sq)
+static inline void add_tile(v_f32 *tile, const v_f32 *more)
 {
-    for (int v = 0; v < V_TILE; v++) {
-        v_f32 d = v_sub(v_load(x + v * V_LANES), pivot[v]);
-        sum[v] = v_accumulate(sum[v], d);
-        sum_sq[v] = v_add(sum_sq[v], v_mul(d, d));
-    }
+    for (int v = 0; v < V_TILE; v++)
+        tile[v] = v_add(tile[v], more[v]);
+}
+
+/* The sums of a tile's lanes. */
+typedef struct {
+    v_f32 sum[V_TILE], sum_sq[V_TILE];
+} tile_sums;
+
+static INLINE tile_sums no_sums(void)
+{
+    tile_sums t;
+    for (int v = 0; v < V_TILE; v++)
+        t.sum[v] = t.sum_sq[v] = v_zero();
+    return t;
+}
+
+static INLINE void collect_vector(tile_sums *t, int v, v_f32 d, bool squares)
+{
+    t->sum[v] = v_accumulate(t->sum[v], d);
+    if (squares)
+        t->sum_sq[v] = v_add(t->sum_sq[v], v_mul(d, d));
+}
+
+static INLINE void collect_row(const float *x, const v_f32 *pivot, tile_sums *t, bool squares)
+{
+    for (int v = 0; v < V_TILE; v++)
+        collect_vector(t, v, v_sub(v_load(x + v * V_LANES), pivot[v]), squares);
 }
 
 /* A row that ends within the tile. What lies beyond counts as d = +0, which changes no sum: none is ever -0. */
-static inline void collect_part(const float *x, size_t lanes, const v_f32 *pivot, v_f32 *sum, v_f32 *sum_sq)
+static INLINE void collect_part(const float *x, size_t lanes, const v_f32 *pivot, tile_sums *t, bool squares)
 {
     for (int v = 0; v < V_TILE; v++) {
         size_t first = (size_t)v * V_LANES;
-        v_f32 d;
-        if (first >= lanes)
-            break;
         if (first + V_LANES <= lanes)
-            d = v_sub(v_load(x + first), pivot[v]);
-        else
-            d = v_keep_n(v_sub(v_load_n(x + first, lanes - first), pivot[v]), lanes - first);
-        sum[v] = v_accumulate(sum[v], d);
-        sum_sq[v] = v_add(sum_sq[v], v_mul(d, d));
+            collect_vector(t, v, v_sub(v_load(x + first), pivot[v]), squares);
+        else if (first < lanes)
+            collect_vector(t, v, v_keep_n(v_sub(v_load_n(x + first, lanes - first), pivot[v]), lanes - first),
+                           squares);
     }
 }
 
@@ -107,78 +121,138 @@ static void gather(const bnorm_walk *walk, const float *x, place at, size_t lane
     }
 }
 
-static inline place advance(const bnorm_walk *walk, place at, size_t rows)
+/* Super-rows of a run that lie one after the other, of the tile at `lane`; the last of the run may be short. */
+static INLINE void collect_stretch(const bnorm_walk *walk, const float *x, place at, size_t rows, size_t lane,
+                                   const v_f32 *pivot, tile_sums *t, bool squares)
 {
-    at.left -= rows;
-    at.row += rows;
-    while (at.left && at.row >= walk->run_super_rows) {
-        at.row -= walk->run_super_rows;
-        at.run++;
+    size_t width = walk->folded * walk->width;
+    size_t whole = lane + BNORM_TILE > width ? at.row : smaller(at.row + rows, walk->run_rows / walk->folded);
+    size_t row = at.row;
+    const float *p = x + at.run * walk->run_stride + row * walk->super_row_stride + lane;
+    for (; row < whole; row++, p += walk->super_row_stride)
+        collect_row(p, pivot, t, squares);
+    for (; row < at.row + rows; row++, p += walk->super_row_stride) {
+        size_t end = super_row_width(walk, row);
+        if (end > lane)
+            collect_part(p, smaller(end - lane, BNORM_TILE), pivot, t, squares);
     }
-    return at;
 }
 
-/* Adds the next at.left super-rows of the tile at `lane` to sum and sum_sq. */
-static inline void collect_tile(const bnorm_walk *walk, const float *x, place at, size_t lane, const v_f32 *pivot,
-                                v_f32 *sum, v_f32 *sum_sq)
+static INLINE void collect_gathered(const bnorm_walk *walk, const float *x, place at, size_t rows, size_t lane,
+                             const v_f32 *pivot, tile_sums *t, bool squares)
 {
-    bool whole_tile = lane + BNORM_TILE <= walk->folded * walk->width;
-    size_t whole_rows = walk->run_rows / walk->folded; /* of a run */
-    while (at.left) {
-        size_t rows = 0;
-        if (walk->dense && whole_tile && at.row < whole_rows) {
-            const float *p = x + at.run * walk->run_stride + at.row * walk->super_row_stride + lane;
-            rows = smaller(at.left, whole_rows - at.row);
-            for (size_t r = 0; r < rows; r++, p += walk->super_row_stride)
-                collect_row(p, pivot, sum, sum_sq);
+    for (; rows; rows--, at.row++) {
+        float gathered[BNORM_TILE];
+        size_t end = super_row_width(walk, at.row), lanes = end > lane ? smaller(end - lane, BNORM_TILE) : 0;
+        gather(walk, x, at, lane, lanes, gathered);
+        collect_part(gathered, lanes, pivot, t, squares);
+    }
+}
+
+static INLINE void step(const bnorm_walk *walk, place *at, size_t rows)
+{
+    at->left -= rows;
+    at->row += rows;
+    if (at->row == walk->run_super_rows) {
+        at->row = 0;
+        at->run++;
+    }
+}
+
+/* Adds the next at->left super-rows of the tile at `lane`; moves the place on. */
+static INLINE void collect_rows(const bnorm_walk *walk, const float *x, place *at, size_t lane, const v_f32 *pivot,
+                                tile_sums *t, bool squares)
+{
+    while (at->left) {
+        size_t rows = smaller(at->left, walk->run_super_rows - at->row);
+        if (walk->dense)
+            collect_stretch(walk, x, *at, rows, lane, pivot, t, squares);
+        else
+            collect_gathered(walk, x, *at, rows, lane, pivot, t, squares);
+        step(walk, at, rows);
+    }
+}
+
+/* Adjacent points of one channel, the first of them at the start of a super-row. */
+static INLINE void collect_points(const float *x, size_t points, const v_f32 *pivot, tile_sums *t, bool squares)
+{
+    for (; points >= BNORM_TILE; points -= BNORM_TILE, x += BNORM_TILE)
+        collect_row(x, pivot, t, squares);
+    if (points)
+        collect_part(x, points, pivot, t, squares);
+}
+
+/* The sums, from zero, of the next at->left super-rows of a plane; moves the place on. */
+static INLINE tile_sums collect_plane_group(const bnorm_walk *walk, const float *x, place *at, const v_f32 *pivot,
+                                            bool squares)
+{
+    tile_sums t = no_sums();
+    if (!walk->dense)
+        collect_rows(walk, x, at, 0, pivot, &t, squares);
+    while (at->left) {
+        size_t rows = smaller(at->left, walk->run_super_rows - at->row), begin = at->row * BNORM_TILE;
+        collect_points(x + at->run * walk->run_stride + begin, smaller(rows * BNORM_TILE, walk->run_rows - begin),
+                       pivot, &t, squares);
+        step(walk, at, rows);
+    }
+    return t;
+}
+
+static INLINE tile_sums collect_plane_chunk(const bnorm_walk *walk, const float *x, place at, size_t rows,
+                                            const v_f32 *pivot, bool squares)
+{
+    at.left = smaller(rows, BNORM_GROUP);
+    tile_sums chunk = collect_plane_group(walk, x, &at, pivot, squares);
+    for (size_t done = BNORM_GROUP; done < rows; done += BNORM_GROUP) {
+        at.left = smaller(rows - done, BNORM_GROUP);
+        tile_sums group = collect_plane_group(walk, x, &at, pivot, squares);
+        add_tile(chunk.sum, group.sum);
+        add_tile(chunk.sum_sq, group.sum_sq);
+    }
+    return chunk;
+}
+
+static INLINE void collect_planes(const bnorm_walk *walk, const float *x, size_t units, size_t unit_stride,
+                                  size_t first, size_t rows, const float *pivot, float *sum, float *sum_sq)
+{
+    const bool squares = sum_sq != NULL;
+    const place start = { first / walk->run_super_rows, first % walk->run_super_rows, 0 };
+    /* Small planes: one group is all there is. */
+    const bool one_stretch = walk->dense && rows <= BNORM_GROUP && start.row + rows <= walk->run_super_rows;
+    const size_t begin = start.row * BNORM_TILE, points = smaller(rows * BNORM_TILE, walk->run_rows - begin);
+    for (size_t u = 0; u < units; u++, x += unit_stride) {
+        v_f32 p[V_TILE];
+        tile_sums chunk;
+        for (int v = 0; v < V_TILE; v++)
+            p[v] = v_set1(pivot[u]);
+        if (one_stretch) {
+            chunk = no_sums();
+            collect_points(x + start.run * walk->run_stride + begin, points, p, &chunk, squares);
         } else {
-            size_t width = super_row_width(walk, at.row);
-            size_t lanes = width > lane ? smaller(width - lane, BNORM_TILE) : 0;
-            if (walk->dense && lanes) {
-                collect_part(x + at.run * walk->run_stride + at.row * walk->super_row_stride + lane, lanes, pivot, sum,
-                             sum_sq);
-            } else if (lanes) {
-                float gathered[BNORM_TILE];
-                gather(walk, x, at, lane, lanes, gathered);
-                collect_part(gathered, lanes, pivot, sum, sum_sq);
-            }
-            rows = 1;
+            chunk = collect_plane_chunk(walk, x, start, rows, p, squares);
         }
-        at = advance(walk, at, rows);
+        sum[u] = v_fold(chunk.sum);
+        if (squares)
+            sum_sq[u] = v_fold(chunk.sum_sq);
     }
 }
 
 static void collect_nchw_f32(const bnorm_walk *walk, const float *x, size_t units, size_t unit_stride, size_t first,
                              size_t rows, const float *pivot, float *sum, float *sum_sq)
 {
-    const place start = { first / walk->run_super_rows, first % walk->run_super_rows, rows };
-    for (size_t u = 0; u < units; u++, x += unit_stride) {
-        v_f32 p[V_TILE], chunk[V_TILE], chunk_sq[V_TILE];
-        for (int v = 0; v < V_TILE; v++)
-            p[v] = v_set1(pivot[u]);
-        clear_tile(chunk);
-        clear_tile(chunk_sq);
-        for (place at = start; at.left;) {
-            place group = at;
-            v_f32 s[V_TILE], q[V_TILE];
-            group.left = smaller(at.left, BNORM_GROUP);
-            clear_tile(s);
-            clear_tile(q);
-            collect_tile(walk, x, group, 0, p, s, q);
-            add_tile(chunk, s);
-            add_tile(chunk_sq, q);
-            at = advance(walk, at, group.left);
-        }
-        sum[u] = v_fold(chunk);
-        sum_sq[u] = v_fold(chunk_sq);
-    }
+    if (sum_sq)
+        collect_planes(walk, x, units, unit_stride, first, rows, pivot, sum, sum_sq);
+    else
+        collect_planes(walk, x, units, unit_stride, first, rows, pivot, sum, NULL);
 }
 
 /* A row of `width` lanes, as often as a super-row holds it. */
 static void repeat_row(float *lanes, const float *row, size_t width, size_t times)
 {
-    for (size_t t = 0; t < times; t++, lanes += width)
+    do {
         memcpy(lanes, row, width * sizeof(*row));
+        lanes += width;
+    } while (--times);
 }
 
 /* Rows of `width` lanes become one: row r + row r + (rows - half), until one is left. */
@@ -193,50 +267,131 @@ static void fold_rows(float *lanes, size_t rows, size_t width)
     }
 }
 
-/* A chunk's sums for each lane of the super-row. */
-static void collect_lanes(const bnorm_walk *walk, const float *x, place at, const float *pivot, float *sum,
-                          float *sum_sq)
+/* Wide rows are taken a strip of lanes at a time, and of that a few rows at a time. */
+enum { STRIP = 512, FEW_ROWS = 4 };
+
+static INLINE void collect_few(const float *x, size_t stride, size_t rows, size_t lanes, const float *pivot,
+                               float *sum, float *sum_sq, bool first, bool squares)
 {
-    size_t width = walk->folded * walk->width;
-    for (size_t l = 0; l < width; l++)
-        sum[l] = sum_sq[l] = 0.0f;
-    while (at.left) {
-        place group = at;
-        group.left = smaller(at.left, BNORM_GROUP);
-        for (size_t lane = 0; lane < width; lane += BNORM_TILE) {
-            size_t lanes = smaller(width - lane, BNORM_TILE);
-            v_f32 p[V_TILE], s[V_TILE], q[V_TILE], total[V_TILE];
-            load_tile(p, pivot + lane, lanes);
-            clear_tile(s);
-            clear_tile(q);
-            collect_tile(walk, x, group, lane, p, s, q);
-            load_tile(total, sum + lane, lanes);
-            add_tile(total, s);
-            store_tile(sum + lane, total, lanes);
-            load_tile(total, sum_sq + lane, lanes);
-            add_tile(total, q);
-            store_tile(sum_sq + lane, total, lanes);
+    for (size_t lane = 0; lane < lanes; lane += BNORM_TILE) {
+        const size_t count = smaller(lanes - lane, BNORM_TILE);
+        v_f32 p[V_TILE];
+        tile_sums t = no_sums();
+        if (!first) {
+            load_tile(t.sum, sum + lane, BNORM_TILE);
+            if (squares)
+                load_tile(t.sum_sq, sum_sq + lane, BNORM_TILE);
         }
-        at = advance(walk, at, group.left);
+        load_tile(p, pivot + lane, count);
+        if (count == BNORM_TILE)
+            for (size_t r = 0; r < rows; r++)
+                collect_row(x + r * stride + lane, p, &t, squares);
+        else
+            for (size_t r = 0; r < rows; r++)
+                collect_part(x + r * stride + lane, count, p, &t, squares);
+        store_tile(sum + lane, t.sum, BNORM_TILE);
+        if (squares)
+            store_tile(sum_sq + lane, t.sum_sq, BNORM_TILE);
+    }
+}
+
+static INLINE void add_lanes(float *sum, const float *more, size_t lanes, bool first)
+{
+    for (size_t l = 0; l < lanes; l++)
+        sum[l] = first ? more[l] : sum[l] + more[l];
+}
+
+static INLINE void collect_wide_group(const float *x, size_t stride, size_t rows, size_t width, const float *pivot,
+                                      float *sum, float *sum_sq, bool first)
+{
+    const bool squares = sum_sq != NULL;
+    for (size_t lane = 0; lane < width; lane += STRIP) {
+        const size_t lanes = smaller(width - lane, STRIP);
+        float s[STRIP], q[STRIP];
+        collect_few(x + lane, stride, smaller(rows, FEW_ROWS), lanes, pivot + lane, s, q, true, squares);
+        for (size_t done = FEW_ROWS; done < rows; done += FEW_ROWS)
+            collect_few(x + done * stride + lane, stride, smaller(rows - done, FEW_ROWS), lanes, pivot + lane, s, q,
+                        false, squares);
+        add_lanes(sum + lane, s, lanes, first);
+        if (squares)
+            add_lanes(sum_sq + lane, q, lanes, first);
+    }
+}
+
+static INLINE place collect_narrow_group(const bnorm_walk *walk, const float *x, place at, size_t rows, size_t width,
+                                         const float *pivot, float *sum, float *sum_sq, bool first)
+{
+    const bool squares = sum_sq != NULL;
+    place next = at;
+    for (size_t lane = 0; lane < width; lane += BNORM_TILE) {
+        size_t lanes = smaller(width - lane, BNORM_TILE);
+        v_f32 p[V_TILE], total[V_TILE];
+        tile_sums t = no_sums();
+        load_tile(p, pivot + lane, lanes);
+        next = at;
+        next.left = rows;
+        collect_rows(walk, x, &next, lane, p, &t, squares);
+        if (!first) {
+            load_tile(total, sum + lane, lanes);
+            add_tile(t.sum, total);
+        }
+        store_tile(sum + lane, t.sum, lanes);
+        if (squares && !first) {
+            load_tile(total, sum_sq + lane, lanes);
+            add_tile(t.sum_sq, total);
+        }
+        if (squares)
+            store_tile(sum_sq + lane, t.sum_sq, lanes);
+    }
+    return next;
+}
+
+/* A chunk's sums for each lane of the super-row. */
+static INLINE void collect_lanes(const bnorm_walk *walk, const float *x, place at, size_t rows, const float *pivot,
+                                 float *sum, float *sum_sq)
+{
+    const size_t width = walk->folded * walk->width;
+    const size_t whole_rows = walk->run_rows / walk->folded;
+    for (size_t done = 0; done < rows; done += BNORM_GROUP) {
+        const size_t group = smaller(rows - done, BNORM_GROUP);
+        if (width > BNORM_TILE && walk->dense && at.row + group <= whole_rows) {
+            collect_wide_group(x + at.run * walk->run_stride + at.row * walk->super_row_stride,
+                               walk->super_row_stride, group, width, pivot, sum, sum_sq, done == 0);
+            step(walk, &at, group);
+        } else {
+            at = collect_narrow_group(walk, x, at, group, width, pivot, sum, sum_sq, done == 0);
+        }
+    }
+}
+
+/* Narrow rows: the pivots are repeated for each row of the super-row, whose sums are then folded. */
+static void collect_folded(const bnorm_walk *walk, const float *x, place at, size_t rows, const float *pivot,
+                           float *sum, float *sum_sq)
+{
+    const size_t bytes = walk->width * sizeof(*sum);
+    float p[BNORM_MAX_FOLDED], s[BNORM_MAX_FOLDED], q[BNORM_MAX_FOLDED];
+    repeat_row(p, pivot, walk->width, walk->folded);
+    collect_lanes(walk, x, at, rows, p, s, q);
+    fold_rows(s, walk->folded, walk->width);
+    memcpy(sum, s, bytes);
+    if (sum_sq) {
+        fold_rows(q, walk->folded, walk->width);
+        memcpy(sum_sq, q, bytes);
     }
 }
 
 static void collect_nhwc_f32(const bnorm_walk *walk, const float *x, size_t units, size_t unit_stride, size_t first,
                              size_t rows, const float *pivot, float *sum, float *sum_sq)
 {
-    const place start = { first / walk->run_super_rows, first % walk->run_super_rows, rows };
-    const size_t width = walk->width;
-    for (size_t u = 0; u < units; u++, x += unit_stride, pivot += width, sum += width, sum_sq += width) {
-        if (walk->folded == 1) {
-            collect_lanes(walk, x, start, pivot, sum, sum_sq);
-        } else {
-            float p[BNORM_MAX_FOLDED], s[BNORM_MAX_FOLDED], q[BNORM_MAX_FOLDED];
-            repeat_row(p, pivot, width, walk->folded);
-            collect_lanes(walk, x, start, p, s, q);
-            fold_rows(s, walk->folded, width);
-            fold_rows(q, walk->folded, width);
-            memcpy(sum, s, width * sizeof(*sum));
-            memcpy(sum_sq, q, width * sizeof(*sum_sq));
-        }
+    const place start = { first / walk->run_super_rows, first % walk->run_super_rows, 0 };
+    for (size_t u = 0; u < units; u++) {
+        const float *unit = x + u * unit_stride, *p = pivot + u * walk->width;
+        float *s = sum + u * walk->width, *q = sum_sq ? sum_sq + u * walk->width : NULL;
+        if (walk->folded > 1)
+            collect_folded(walk, unit, start, rows, p, s, q);
+        else if (q)
+            collect_lanes(walk, unit, start, rows, p, s, q);
+        else
+            collect_lanes(walk, unit, start, rows, p, s, NULL);
     }
 }
