@@ -124,6 +124,12 @@ static void check_shapes(void)
     REFUSED(BNORM_UNSUPPORTED, c.shape.out.dtype = (bnorm_dtype)77);
 }
 
+/* One byte further. */
+static void *off_by_one(void *p)
+{
+    return (char *)p + 1;
+}
+
 static void check_pointers(void)
 {
     REFUSED(BNORM_NULL_POINTER, c.no_shape = true);
@@ -132,16 +138,16 @@ static void check_pointers(void)
     REFUSED(BNORM_BAD_STRUCT_SIZE, c.infer.struct_size -= 1; c.train.struct_size -= 1);
     REFUSED(BNORM_NULL_POINTER, c.x = NULL);
     REFUSED(BNORM_NULL_POINTER, c.y = NULL);
-    REFUSED(BNORM_MISALIGNED, c.x = (const char *)x + 1);
-    REFUSED(BNORM_MISALIGNED, c.y = (char *)out.y + 2);
+    REFUSED(BNORM_MISALIGNED, c.x = off_by_one(x));
+    REFUSED(BNORM_MISALIGNED, c.y = off_by_one(out.y));
     INFER(BNORM_NULL_POINTER, c.infer.mean = NULL);
     INFER(BNORM_NULL_POINTER, c.infer.var = NULL);
-    INFER(BNORM_MISALIGNED, c.infer.gamma = (const float *)((const char *)parameters[2] + 1));
+    INFER(BNORM_MISALIGNED, c.infer.gamma = off_by_one(parameters[2]));
     INFER(BNORM_OVERLAP, c.infer.gamma = out.y + 1);
     INFER(BNORM_OVERLAP, c.infer.mean = out.y);
     TRAIN(BNORM_NULL_POINTER, c.workspace = NULL);
     TRAIN(BNORM_SMALL_WORKSPACE, c.workspace_size = 1);
-    TRAIN(BNORM_MISALIGNED, c.train.saved_mean = (float *)((char *)out.saved_mean + 1));
+    TRAIN(BNORM_MISALIGNED, c.train.saved_mean = off_by_one(out.saved_mean));
     TRAIN(BNORM_OVERLAP, c.train.beta = out.running_var);
     TRAIN(BNORM_OVERLAP, c.train.running_mean = out.y + 5);
     TRAIN(BNORM_OVERLAP, c.train.saved_mean = x);

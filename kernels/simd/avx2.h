@@ -23,7 +23,7 @@ typedef __m256 v_f32;
 static inline __m256i v_first(size_t n)
 {
     static const int32_t ones_then_zeros[16] = { -1, -1, -1, -1, -1, -1, -1, -1 };
-    return _mm256_loadu_si256((const __m256i *)(ones_then_zeros + 8 - n));
+    return _mm256_loadu_si256((const __m256i *)(const void *)(ones_then_zeros + 8 - n));
 }
 
 static inline v_f32 v_zero(void)
