@@ -105,6 +105,20 @@ static void apply_lanes(size_t rows, size_t width, const float *x, size_t x_stri
         apply_wide(rows, width, x, x_stride, y, y_stride, center, scale, shift);
 }
 
+/* Adjacent rows whose width divides a tile. */
+static inline void apply_repeated(size_t rows, size_t width, const float *x, float *y, const float *center,
+                                  const float *scale, const float *shift)
+{
+    size_t lanes = rows * width, l = 0;
+    tile_coefficients k;
+    load_repeated(k.center, center, width);
+    load_repeated(k.scale, scale, width);
+    load_repeated(k.shift, shift, width);
+    for (; l + BNORM_TILE <= lanes; l += BNORM_TILE)
+        apply_tile(x + l, y + l, &k);
+    apply_part(x + l, y + l, lanes - l, &k);
+}
+
 /* Adjacent narrow rows are taken as a super-row, which fills the vectors. */
 static void apply_nhwc_f32(size_t rows, size_t width, const float *x, size_t x_stride, float *y, size_t y_stride,
                            const float *center, const float *scale, const float *shift)
@@ -114,6 +128,10 @@ static void apply_nhwc_f32(size_t rows, size_t width, const float *x, size_t x_s
     size_t rest = rows % folded;
     float lanes[3][BNORM_MAX_FOLDED];
     size_t stride = folded * width;
+    if (BNORM_TILE % width == 0 && x_stride == width && y_stride == width) {
+        apply_repeated(rows, width, x, y, center, scale, shift);
+        return;
+    }
     if (folded == 1 || x_stride != width || y_stride != width) {
         apply_lanes(rows, width, x, x_stride, y, y_stride, center, scale, shift);
         return;

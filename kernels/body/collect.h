@@ -173,86 +173,60 @@ static INLINE void collect_rows(const bnorm_walk *walk, const float *x, place *a
     }
 }
 
-/* Adjacent points of one channel, the first of them at the start of a super-row. */
-static INLINE void collect_points(const float *x, size_t points, const v_f32 *pivot, tile_sums *t, bool squares)
+/* Adjacent lanes, the first of them at the start of a super-row that is one tile. */
+static INLINE void collect_adjacent(const float *x, size_t lanes, const v_f32 *pivot, tile_sums *t, bool squares)
 {
-    for (; points >= BNORM_TILE; points -= BNORM_TILE, x += BNORM_TILE)
+    for (; lanes >= BNORM_TILE; lanes -= BNORM_TILE, x += BNORM_TILE)
         collect_row(x, pivot, t, squares);
-    if (points)
-        collect_part(x, points, pivot, t, squares);
+    if (lanes)
+        collect_part(x, lanes, pivot, t, squares);
 }
 
-/* The sums, from zero, of the next at->left super-rows of a plane; moves the place on. */
-static INLINE tile_sums collect_plane_group(const bnorm_walk *walk, const float *x, place *at, const v_f32 *pivot,
-                                            bool squares)
+/* A group of super-rows of one tile, from zero; moves the place on. */
+static INLINE tile_sums collect_tile_group(const bnorm_walk *walk, const float *x, place *at, const v_f32 *pivot,
+                                           bool squares)
 {
     tile_sums t = no_sums();
     if (!walk->dense)
         collect_rows(walk, x, at, 0, pivot, &t, squares);
     while (at->left) {
         size_t rows = smaller(at->left, walk->run_super_rows - at->row), begin = at->row * BNORM_TILE;
-        collect_points(x + at->run * walk->run_stride + begin, smaller(rows * BNORM_TILE, walk->run_rows - begin),
-                       pivot, &t, squares);
+        collect_adjacent(x + at->run * walk->run_stride + begin,
+                         smaller(rows * BNORM_TILE, walk->run_rows * walk->width - begin), pivot, &t, squares);
         step(walk, at, rows);
     }
     return t;
 }
 
-static INLINE tile_sums collect_plane_chunk(const bnorm_walk *walk, const float *x, place at, size_t rows,
-                                            const v_f32 *pivot, bool squares)
+static INLINE tile_sums collect_tile_chunk(const bnorm_walk *walk, const float *x, place at, size_t rows,
+                                           const v_f32 *pivot, bool squares)
 {
     at.left = smaller(rows, BNORM_GROUP);
-    tile_sums chunk = collect_plane_group(walk, x, &at, pivot, squares);
+    tile_sums chunk = collect_tile_group(walk, x, &at, pivot, squares);
     for (size_t done = BNORM_GROUP; done < rows; done += BNORM_GROUP) {
         at.left = smaller(rows - done, BNORM_GROUP);
-        tile_sums group = collect_plane_group(walk, x, &at, pivot, squares);
+        tile_sums group = collect_tile_group(walk, x, &at, pivot, squares);
         add_tile(chunk.sum, group.sum);
         add_tile(chunk.sum_sq, group.sum_sq);
     }
     return chunk;
 }
 
-static INLINE void collect_planes(const bnorm_walk *walk, const float *x, size_t units, size_t unit_stride,
-                                  size_t first, size_t rows, const float *pivot, float *sum, float *sum_sq)
+/* A row of `width` lanes, repeated to fill a tile. */
+static INLINE void load_repeated(v_f32 *tile, const float *row, size_t width)
 {
-    const bool squares = sum_sq != NULL;
-    const place start = { first / walk->run_super_rows, first % walk->run_super_rows, 0 };
-    /* Small planes: one group is all there is. */
-    const bool one_stretch = walk->dense && rows <= BNORM_GROUP && start.row + rows <= walk->run_super_rows;
-    const size_t begin = start.row * BNORM_TILE, points = smaller(rows * BNORM_TILE, walk->run_rows - begin);
-    for (size_t u = 0; u < units; u++, x += unit_stride) {
-        v_f32 p[V_TILE];
-        tile_sums chunk;
-        for (int v = 0; v < V_TILE; v++)
-            p[v] = v_set1(pivot[u]);
-        if (one_stretch) {
-            chunk = no_sums();
-            collect_points(x + start.run * walk->run_stride + begin, points, p, &chunk, squares);
-        } else {
-            chunk = collect_plane_chunk(walk, x, start, rows, p, squares);
-        }
-        sum[u] = v_fold(chunk.sum);
-        if (squares)
-            sum_sq[u] = v_fold(chunk.sum_sq);
+    if (width == 1) {
+        for (size_t v = 0; v < V_TILE; v++)
+            tile[v] = v_set1(*row);
+    } else if (width % V_LANES == 0) {
+        for (size_t v = 0; v < V_TILE; v++)
+            tile[v] = v_load(row + v * V_LANES % width);
+    } else {
+        float lanes[BNORM_TILE];
+        for (size_t l = 0; l < BNORM_TILE; l++)
+            lanes[l] = row[l % width];
+        load_tile(tile, lanes, BNORM_TILE);
     }
-}
-
-static void collect_nchw_f32(const bnorm_walk *walk, const float *x, size_t units, size_t unit_stride, size_t first,
-                             size_t rows, const float *pivot, float *sum, float *sum_sq)
-{
-    if (sum_sq)
-        collect_planes(walk, x, units, unit_stride, first, rows, pivot, sum, sum_sq);
-    else
-        collect_planes(walk, x, units, unit_stride, first, rows, pivot, sum, NULL);
-}
-
-/* A row of `width` lanes, as often as a super-row holds it. */
-static void repeat_row(float *lanes, const float *row, size_t width, size_t times)
-{
-    do {
-        memcpy(lanes, row, width * sizeof(*row));
-        lanes += width;
-    } while (--times);
 }
 
 /* Rows of `width` lanes become one: row r + row r + (rows - half), until one is left. */
@@ -265,6 +239,70 @@ static void fold_rows(float *lanes, size_t rows, size_t width)
             lanes[l] += upper[l];
         rows -= half;
     }
+}
+
+/* The rows of `width` lanes that a tile holds, folded into one. */
+static INLINE void store_folded(float *row, const v_f32 *tile, size_t width)
+{
+    float lanes[BNORM_TILE];
+    if (width == 1) {
+        *row = v_fold(tile);
+        return;
+    }
+    store_tile(lanes, tile, BNORM_TILE);
+    fold_rows(lanes, BNORM_TILE / width, width);
+    memcpy(row, lanes, width * sizeof(*row));
+}
+
+/* Units whose super-row is one tile: width divides it. */
+static INLINE void collect_units(const bnorm_walk *walk, const float *x, size_t units, size_t unit_stride,
+                                 size_t first, size_t rows, const float *pivot, float *sum, float *sum_sq,
+                                 size_t width)
+{
+    const bool squares = sum_sq != NULL;
+    const place start = { first / walk->run_super_rows, first % walk->run_super_rows, 0 };
+    if (walk->dense && rows <= BNORM_GROUP && start.row + rows <= walk->run_super_rows) {
+        /* Small planes: one stretch is all there is. */
+        const size_t begin = start.row * BNORM_TILE;
+        const size_t lanes = smaller(rows * BNORM_TILE, walk->run_rows * width - begin);
+        x += start.run * walk->run_stride + begin;
+        for (size_t u = 0; u < units; u++, x += unit_stride) {
+            v_f32 p[V_TILE];
+            tile_sums t = no_sums();
+            load_repeated(p, pivot + u * width, width);
+            collect_adjacent(x, lanes, p, &t, squares);
+            store_folded(sum + u * width, t.sum, width);
+            if (squares)
+                store_folded(sum_sq + u * width, t.sum_sq, width);
+        }
+        return;
+    }
+    for (size_t u = 0; u < units; u++, x += unit_stride) {
+        v_f32 p[V_TILE];
+        load_repeated(p, pivot + u * width, width);
+        tile_sums t = collect_tile_chunk(walk, x, start, rows, p, squares);
+        store_folded(sum + u * width, t.sum, width);
+        if (squares)
+            store_folded(sum_sq + u * width, t.sum_sq, width);
+    }
+}
+
+static void collect_nchw_f32(const bnorm_walk *walk, const float *x, size_t units, size_t unit_stride, size_t first,
+                             size_t rows, const float *pivot, float *sum, float *sum_sq)
+{
+    if (sum_sq)
+        collect_units(walk, x, units, unit_stride, first, rows, pivot, sum, sum_sq, 1);
+    else
+        collect_units(walk, x, units, unit_stride, first, rows, pivot, sum, NULL, 1);
+}
+
+/* A row of `width` lanes, as often as a super-row holds it. */
+static void repeat_row(float *lanes, const float *row, size_t width, size_t times)
+{
+    do {
+        memcpy(lanes, row, width * sizeof(*row));
+        lanes += width;
+    } while (--times);
 }
 
 /* Wide rows are taken a strip of lanes at a time, and of that a few rows at a time. */
@@ -387,7 +425,11 @@ static void collect_nhwc_f32(const bnorm_walk *walk, const float *x, size_t unit
     for (size_t u = 0; u < units; u++) {
         const float *unit = x + u * unit_stride, *p = pivot + u * walk->width;
         float *s = sum + u * walk->width, *q = sum_sq ? sum_sq + u * walk->width : NULL;
-        if (walk->folded > 1)
+        if (BNORM_TILE % walk->width == 0 && q)
+            collect_units(walk, unit, 1, 0, first, rows, p, s, q, walk->width);
+        else if (BNORM_TILE % walk->width == 0)
+            collect_units(walk, unit, 1, 0, first, rows, p, s, NULL, walk->width);
+        else if (walk->folded > 1)
             collect_folded(walk, unit, start, rows, p, s, q);
         else if (q)
             collect_lanes(walk, unit, start, rows, p, s, q);
