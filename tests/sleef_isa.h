@@ -11,13 +11,13 @@
  * for the others; but erf errs by 1.096 between 2^-127 and 2^-124, and log1p is Inf beyond 1e38.
  */
 #define SLEEF_FUNCTIONS(FUNCTION) \
-    FUNCTION(exp, 1.0, INFINITY, 0) \
-    FUNCTION(tanh, 1.0001, INFINITY, 0) \
-    FUNCTION(erf, 1.1, INFINITY, 0) \
-    FUNCTION(log1p, 1.0, 1e38f, 0) \
-    FUNCTION(expm1, 1.0, INFINITY, 0)
+    FUNCTION(exp, 1.0, INFINITY, 0xc546c6dac878257e) \
+    FUNCTION(tanh, 1.0001, INFINITY, 0x6ceafb96b9e8eecf) \
+    FUNCTION(erf, 1.1, INFINITY, 0x387b081c8a0f0d0f) \
+    FUNCTION(log1p, 1.0, 1e38f, 0x0ba42f828bfff939) \
+    FUNCTION(expm1, 1.0, INFINITY, 0x21a3580250f43f7d)
 
-/* y[i] = f(x[i]), for whole vectors. The table of an ISA, sleef_<isa>, is in the order of the list. */
+/* y[i] = f(x[i]); count is a multiple of the lanes. The table of an ISA, sleef_<isa>, is in the order of the list. */
 typedef void sleef_function(float *y, const float *x, size_t count);
 
 #endif

@@ -254,7 +254,7 @@ static INLINE void store_folded(float *row, const v_f32 *tile, size_t width)
     memcpy(row, lanes, width * sizeof(*row));
 }
 
-/* Units whose super-row is one tile: width divides it. */
+/* Units whose super-rows are a tile each and, where dense, adjacent. */
 static INLINE void collect_units(const bnorm_walk *walk, const float *x, size_t units, size_t unit_stride,
                                  size_t first, size_t rows, const float *pivot, float *sum, float *sum_sq,
                                  size_t width)
@@ -422,12 +422,14 @@ static void collect_nhwc_f32(const bnorm_walk *walk, const float *x, size_t unit
                              size_t rows, const float *pivot, float *sum, float *sum_sq)
 {
     const place start = { first / walk->run_super_rows, first % walk->run_super_rows, 0 };
+    const bool one_tile = walk->folded * walk->width == BNORM_TILE &&
+                          (walk->super_row_stride == BNORM_TILE || !walk->dense);
     for (size_t u = 0; u < units; u++) {
         const float *unit = x + u * unit_stride, *p = pivot + u * walk->width;
         float *s = sum + u * walk->width, *q = sum_sq ? sum_sq + u * walk->width : NULL;
-        if (BNORM_TILE % walk->width == 0 && q)
+        if (one_tile && q)
             collect_units(walk, unit, 1, 0, first, rows, p, s, q, walk->width);
-        else if (BNORM_TILE % walk->width == 0)
+        else if (one_tile)
             collect_units(walk, unit, 1, 0, first, rows, p, s, NULL, walk->width);
         else if (walk->folded > 1)
             collect_folded(walk, unit, start, rows, p, s, q);
