@@ -57,7 +57,7 @@ static inline size_t bnorm_ceil_div(size_t a, size_t b)
 /* Where part i of `parts` nearly equal parts of `total` begins. */
 static inline size_t bnorm_part(size_t total, size_t parts, size_t i)
 {
-    return total / parts * i + bnorm_min(i, total % parts);
+    return parts == 1 ? total * i : total / parts * i + bnorm_min(i, total % parts); /* a division costs 5 ns */
 }
 
 /* ---- region.c ---- */

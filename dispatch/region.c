@@ -48,6 +48,8 @@ bnorm_grid bnorm_cut(const bnorm_geometry *g, size_t width)
 bnorm_region bnorm_grid_region(const bnorm_geometry *g, bnorm_grid grid, size_t index)
 {
     bnorm_region region = bnorm_whole(g);
+    if (bnorm_grid_size(grid) == 1)
+        return region;
     size_t point = index % grid.points, block = index / grid.points % grid.blocks;
     size_t image = index / grid.points / grid.blocks;
     region.image = bnorm_part(g->batch, grid.images, image);

@@ -22,10 +22,15 @@ bnorm_status bnorm_read_struct(void *to, size_t size, const void *from)
     return BNORM_OK;
 }
 
+/* Whether the product fits. */
 static bool multiply(size_t a, size_t b, size_t *product)
 {
+#ifdef __GNUC__
+    return !__builtin_mul_overflow(a, b, product);
+#else
     *product = a * b;
     return a == 0 || *product / a == b;
+#endif
 }
 
 /* One axis of a tensor. */
@@ -151,11 +156,16 @@ bnorm_status bnorm_check_tensors(const bnorm_geometry *g, const void *x, const v
 
 bnorm_status bnorm_check_ranges(const bnorm_range *ranges, size_t count)
 {
-    for (size_t i = 0; i < count; i++)
-        for (size_t j = i ? i + 1 : 2; j < count; j++)
-            if (ranges[i].start && ranges[j].start && (ranges[i].written || ranges[j].written) &&
+    for (size_t i = 0; i < count; i++) {
+        if (!ranges[i].written || !ranges[i].start)
+            continue;
+        for (size_t j = i < 2 ? 2 : 0; j < count; j++) {
+            bool seen = j <= i && ranges[j].written;
+            if (!seen && ranges[j].start &&
                 ranges_overlap(ranges[i].start, ranges[i].bytes, ranges[j].start, ranges[j].bytes))
                 return BNORM_OVERLAP;
+        }
+    }
     return BNORM_OK;
 }
 
