@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the files of dispatch/ share, and what tests reach for: checked shapes, regions of work, the tables of kernels. */
+/* What the files of dispatch/ share and tests reach for: checked shapes, regions of work, tables of kernels. */
 #ifndef BNORM_INTERNAL_H
 #define BNORM_INTERNAL_H
 

@@ -28,9 +28,7 @@ void bnorm_run(const bnorm_executor *executor, size_t tasks, bnorm_task *task, v
 
 bnorm_region bnorm_whole(const bnorm_geometry *g)
 {
-    return (bnorm_region){
-        .images = g->batch, .blocks = g->blocks, .points = g->points, .lanes = g->block
-    };
+    return (bnorm_region){ .images = g->batch, .blocks = g->blocks, .points = g->points, .lanes = g->block };
 }
 
 bnorm_grid bnorm_cut(const bnorm_geometry *g, size_t width)

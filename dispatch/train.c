@@ -261,7 +261,7 @@ static void update_running(const bnorm_train_params *p, double count, size_t cha
     }
 }
 
-/* Coefficients of `lanes` channels from `channel` on, of which those past the last are padding; what the caller keeps. */
+/* Coefficients of `lanes` channels, of which those past the last are padding, and what the caller keeps of them. */
 static void finish(const training *job, size_t channel, size_t lanes, const scratch *s)
 {
     const bnorm_train_params *p = &job->params;
@@ -431,8 +431,8 @@ bnorm_status bnorm_train_on(const bnorm_kernels *kernels, const bnorm_tuning *tu
 bnorm_status bnorm_train(const bnorm_shape *shape, const bnorm_train_params *params, const void *x, void *y,
                          void *workspace, size_t workspace_size, const bnorm_executor *executor)
 {
-    return bnorm_train_on(bnorm_kernels_chosen(), &bnorm_default_tuning, shape, params, x, y, workspace,
-                          workspace_size, executor);
+    return bnorm_train_on(bnorm_kernels_chosen(), &bnorm_default_tuning, shape, params, x, y, workspace, workspace_size,
+                          executor);
 }
 
 bnorm_status bnorm_workspace_size_on(const bnorm_tuning *tuning, const bnorm_shape *shape, bnorm_operation operation,

@@ -110,8 +110,8 @@ static void check_way(const job *j, const result *expected, const way *w, const 
     check_context("%s %s %s batch %zu channels %zu points %zu block %zu%s: %s, in %d out %d, width %zu%s%s",
                   j->training ? "train" : "infer", name, j->with_parameters ? "gamma" : "plain", j->shape.batch,
                   j->shape.channels, j->shape.points, j->shape.block, w->in_place ? " in place" : "", w->kernels->name,
-                  (int)w->in, (int)w->out, w->executor ? w->executor->width : 1, w->tuning == &tiny_tuning ? ", tiny" : "",
-                  w->side == FLUSH_END ? ", at the end" : ", at the start");
+                  (int)w->in, (int)w->out, w->executor ? w->executor->width : 1,
+                  w->tuning == &tiny_tuning ? ", tiny" : "", w->side == FLUSH_END ? ", at the end" : ", at the start");
     check_same(j, expected, w);
     ways_tried++;
 }
@@ -155,12 +155,16 @@ static void check_shape(size_t batch, size_t channels, size_t points, size_t blo
 }
 
 static const size_t shapes[][3] = {
-    { 1, 1, 1 },   { 2, 3, 20 },  { 3, 5, 7 },   { 4, 16, 49 }, { 2, 33, 49 },  { 1, 64, 33 },  { 3, 30, 31 },
+    { 1, 1, 1 },   { 2, 3, 20 },  { 3, 5, 7 },    { 4, 16, 49 },  { 2, 33, 49 },  { 1, 64, 33 },  { 3, 30, 31 },
     { 17, 12, 1 }, { 5, 257, 2 }, { 2, 40, 100 }, { 1, 2, 1111 }, { 2, 17, 130 }, { 64, 24, 16 }, { 9, 100, 5 },
 };
 
 /* Long enough for several segments, in lanes of one channel, of some and of many. */
-static const size_t long_shapes[][4] = { { 1, 2, 70001, 1 }, { 3, 3, 24001, 3 }, { 2101, 230, 1, 230 }, { 5, 16, 2099, 8 } };
+static const size_t long_shapes[][4] = {
+    { 1, 2, 70001, 1 }, { 3, 3, 24001, 3 }, { 2101, 230, 1, 230 }, { 5, 16, 2099, 8 }
+};
+static const input_class long_classes[] = { INPUT_normal, INPUT_offset_1e6, INPUT_step, INPUT_heavy_tailed,
+                                            INPUT_random_patterns };
 
 int main(int argc, char **argv)
 {
@@ -169,18 +173,18 @@ int main(int argc, char **argv)
     random_state r = { check_seed() };
     for (size_t i = 0; i < sizeof(shapes) / sizeof(*shapes); i++)
         for (size_t b = 0; b < sizeof(blocks) / sizeof(*blocks); b++)
-            for (int class = 0; class < INPUT_COUNT; class++)
+            for (int class = 0; class < INPUT_COUNT; class ++)
                 check_shape(shapes[i][0], shapes[i][1], shapes[i][2], blocks[b] ? blocks[b] : shapes[i][1],
-                            (input_class)class, class == INPUT_random_patterns && i % 7 == b, &r);
+                            (input_class) class, class == INPUT_random_patterns && i % 7 == b, &r);
     for (size_t i = 0; i < sizeof(long_shapes) / sizeof(*long_shapes); i++)
-        for (int class = 0; class < INPUT_COUNT; class++)
-            check_shape(long_shapes[i][0], long_shapes[i][1], long_shapes[i][2], long_shapes[i][3],
-                        (input_class)class, false, &r);
+        for (size_t c = 0; c < sizeof(long_classes) / sizeof(*long_classes); c++)
+            check_shape(long_shapes[i][0], long_shapes[i][1], long_shapes[i][2], long_shapes[i][3], long_classes[c],
+                        false, &r);
     check_note("%zu ways of calling, each equal to portable C on one thread", ways_tried);
     check_note("%-16s %-14s %-18s %s", "input class", "error of y", "error of variance", "error of mean / std");
-    for (int class = 0; class < INPUT_COUNT; class++)
+    for (int class = 0; class < INPUT_COUNT; class ++)
         if (class != INPUT_random_patterns)
-            check_note("%-16s %-14.1e %-18.1e %.1e", input_name((input_class)class), worst[class].y, worst[class].var,
+            check_note("%-16s %-14.1e %-18.1e %.1e", input_name((input_class) class), worst[class].y, worst[class].var,
                        worst[class].mean);
     return check_finish();
 }

@@ -80,9 +80,11 @@ static void check_case(const job *j, const char *name, FILE *file)
 int main(int argc, char **argv)
 {
     /* batch, channels, points, block */
-    static const size_t shapes[][4] = { { 2, 3, 20, 1 },   { 4, 16, 49, 1 },    { 4, 16, 49, 16 },   { 4, 30, 49, 16 },
-                                        { 4, 30, 49, 30 }, { 3, 257, 13, 257 }, { 40, 24, 1, 24 },   { 70, 33, 2, 33 },
-                                        { 2, 5, 3136, 1 }, { 2, 24, 784, 8 },   { 3, 3, 24001, 3 },  { 1, 1, 70001, 1 } };
+    static const size_t shapes[][4] = {
+        { 2, 3, 20, 1 },   { 4, 16, 49, 1 },    { 4, 16, 49, 16 },  { 4, 30, 49, 16 },
+        { 4, 30, 49, 30 }, { 3, 257, 13, 257 }, { 40, 24, 1, 24 },  { 70, 33, 2, 33 },
+        { 2, 5, 3136, 1 }, { 2, 24, 784, 8 },   { 3, 3, 24001, 3 }, { 1, 1, 70001, 1 }
+    };
     bool printing = argc == 2 && strcmp(argv[1], "-") == 0;
     FILE *file = NULL;
     size_t cases = 0;
@@ -94,13 +96,13 @@ int main(int argc, char **argv)
             return check_finish();
     }
     for (size_t s = 0; s < sizeof(shapes) / sizeof(*shapes); s++)
-        for (int class = 0; class < INPUT_COUNT; class++)
+        for (int class = 0; class < INPUT_COUNT; class ++)
             for (int training = 0; training < 2; training++, cases++) {
                 const size_t *d = shapes[s];
                 char name[96];
                 snprintf(name, sizeof(name), "%s/%s/%zux%zux%zu/block%zu", training ? "train" : "infer",
-                         input_name((input_class)class), d[0], d[1], d[2], d[3]);
-                job j = job_new(d[0], d[1], d[2], d[3], (input_class)class, 1, training, true);
+                         input_name((input_class) class), d[0], d[1], d[2], d[3]);
+                job j = job_new(d[0], d[1], d[2], d[3], (input_class) class, 1, training, true);
                 check_case(&j, name, file);
                 job_free(&j);
             }

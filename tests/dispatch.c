@@ -28,8 +28,8 @@ static bool has_flags(const char *flags, const char *const *wanted)
 static void check_cpuinfo(void)
 {
     static const char *const avx2[] = { "avx2", "fma", "f16c", NULL };
-    static const char *const avx512[] = { "avx2", "fma", "f16c", "avx512f", "avx512cd", "avx512bw", "avx512dq",
-                                          "avx512vl", NULL };
+    static const char *const avx512[] = { "avx2",     "fma",      "f16c",     "avx512f", "avx512cd",
+                                          "avx512bw", "avx512dq", "avx512vl", NULL };
     char line[8192];
     FILE *file = fopen("/proc/cpuinfo", "r");
     while (file && fgets(line, sizeof(line), file) && strncmp(line, "flags", 5) != 0)

@@ -37,12 +37,22 @@ static outputs out, before;
 static call good_call(void)
 {
     call c = { .shape = bnorm_blocked(BATCH, CHANNELS, POINTS, BLOCK), .x = x, .y = out.y };
-    c.infer = (bnorm_infer_params){ .struct_size = sizeof(c.infer), .mean = parameters[0], .var = parameters[1],
-                                    .gamma = parameters[2], .beta = parameters[3], .epsilon = 1e-5f };
-    c.train = (bnorm_train_params){ .struct_size = sizeof(c.train), .gamma = parameters[2], .beta = parameters[3],
-                                    .epsilon = 1e-5f, .momentum = 0.1f, .running_mean = out.running_mean,
-                                    .running_var = out.running_var, .saved_mean = out.saved_mean,
-                                    .saved_mean_low = out.saved_mean_low, .saved_rstd = out.saved_rstd };
+    c.infer = (bnorm_infer_params){ .struct_size = sizeof(c.infer),
+                                    .mean = parameters[0],
+                                    .var = parameters[1],
+                                    .gamma = parameters[2],
+                                    .beta = parameters[3],
+                                    .epsilon = 1e-5f };
+    c.train = (bnorm_train_params){ .struct_size = sizeof(c.train),
+                                    .gamma = parameters[2],
+                                    .beta = parameters[3],
+                                    .epsilon = 1e-5f,
+                                    .momentum = 0.1f,
+                                    .running_mean = out.running_mean,
+                                    .running_var = out.running_var,
+                                    .saved_mean = out.saved_mean,
+                                    .saved_mean_low = out.saved_mean_low,
+                                    .saved_rstd = out.saved_rstd };
     c.workspace = out.workspace;
     c.workspace_size = sizeof(out.workspace);
     c.executor = executor_backwards(1);
@@ -76,25 +86,25 @@ static void expect(bnorm_status got, bnorm_status expected, bool untouched, cons
 }
 
 /* A case that both calls refuse alike. */
-#define REFUSED(expected, spoil)                        \
-    do {                                                \
-        call c = good_call();                           \
-        spoil;                                          \
+#define REFUSED(expected, spoil) \
+    do { \
+        call c = good_call(); \
+        spoil; \
         expect(infer(&c), expected, true, "infer: " #spoil); \
         expect(train(&c), expected, true, "train: " #spoil); \
     } while (0)
 
-#define INFER(expected, spoil)                                                \
-    do {                                                                      \
-        call c = good_call();                                                 \
-        spoil;                                                                \
+#define INFER(expected, spoil) \
+    do { \
+        call c = good_call(); \
+        spoil; \
         expect(infer(&c), expected, (expected) != BNORM_OK, "infer: " #spoil); \
     } while (0)
 
-#define TRAIN(expected, spoil)                                                \
-    do {                                                                      \
-        call c = good_call();                                                 \
-        spoil;                                                                \
+#define TRAIN(expected, spoil) \
+    do { \
+        call c = good_call(); \
+        spoil; \
         expect(train(&c), expected, (expected) != BNORM_OK, "train: " #spoil); \
     } while (0)
 
@@ -231,7 +241,8 @@ static void check_workspace_query(void)
     check(bnorm_workspace_size(&shape, BNORM_TRAIN, NULL, NULL) == BNORM_NULL_POINTER, "nowhere to put the size");
     check(bnorm_workspace_size(&shape, (bnorm_operation)9, NULL, &size) == BNORM_UNSUPPORTED, "unknown operation");
     check(bnorm_workspace_size(&shape, BNORM_INFER, NULL, &size) == BNORM_OK && size == 0, "inference needs none");
-    check(bnorm_workspace_size(&empty, BNORM_TRAIN, NULL, &size) == BNORM_OK && size == 0, "an empty tensor needs none");
+    check(bnorm_workspace_size(&empty, BNORM_TRAIN, NULL, &size) == BNORM_OK && size == 0,
+          "an empty tensor needs none");
     check(bnorm_workspace_size(&shape, BNORM_TRAIN, NULL, &size) == BNORM_OK && size > 0, "training needs some");
     TRAIN(BNORM_OK, c.workspace_size = size; c.workspace = out.workspace + 1);
     TRAIN(BNORM_SMALL_WORKSPACE, c.workspace_size = size - 1);

@@ -21,19 +21,19 @@ size_t random_below(random_state *r, size_t limit);
 
 /* CLASS(name, bounded): whether the bounds of docs/numerics.md hold for it: all but those with NaN or Inf. */
 #define INPUT_CLASSES(CLASS) \
-    CLASS(normal, true)      \
-    CLASS(offset_1e2, true)  \
-    CLASS(offset_1e4, true)  \
-    CLASS(offset_1e6, true)  \
-    CLASS(constant_0, true)  \
+    CLASS(normal, true) \
+    CLASS(offset_1e2, true) \
+    CLASS(offset_1e4, true) \
+    CLASS(offset_1e6, true) \
+    CLASS(constant_0, true) \
     CLASS(constant_3_3, true) \
     CLASS(constant_1e8, true) \
     CLASS(outlier_first, true) \
-    CLASS(step, true)        \
-    CLASS(two_values, true)  \
-    CLASS(ramp, true)        \
+    CLASS(step, true) \
+    CLASS(two_values, true) \
+    CLASS(ramp, true) \
     CLASS(heavy_tailed, true) \
-    CLASS(subnormal, true)   \
+    CLASS(subnormal, true) \
     CLASS(signed_zeros, true) \
     CLASS(inf_in_one, false) \
     CLASS(nan_in_one, false) \
@@ -43,7 +43,7 @@ typedef enum input_class {
 #define CLASS(name, bounded) INPUT_##name,
     INPUT_CLASSES(CLASS)
 #undef CLASS
-    INPUT_COUNT
+        INPUT_COUNT
 } input_class;
 
 const char *input_name(input_class class);

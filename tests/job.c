@@ -108,14 +108,15 @@ result perform(const job *j, const way *w)
     tensor x = tensor_new(&shape, shape.in, w->side, j->x), y = { .data = x.data };
     if (!w->in_place)
         y = tensor_new(&shape, shape.out, w->side, NULL);
-    bnorm_status status = j->training ? call_train(j, w, &shape, x.data, y.data, &r)
-                                      : call_infer(j, w, &shape, x.data, y.data);
+    bnorm_status status =
+        j->training ? call_train(j, w, &shape, x.data, y.data, &r) : call_infer(j, w, &shape, x.data, y.data);
     check(status == BNORM_OK, bnorm_status_string(status));
     if (w->in_place) {
         check(tensor_read(&x, r.y, true), "something beside the elements was written");
     } else {
         check(tensor_read(&y, r.y, true), "something beside the elements was written, or padding is not zero");
-        bool unchanged = tensor_read(&x, x_after, false) && memcmp(x_after, j->x, elements(&shape) * sizeof(float)) == 0;
+        bool unchanged =
+            tensor_read(&x, x_after, false) && memcmp(x_after, j->x, elements(&shape) * sizeof(float)) == 0;
         check(unchanged, "the input was written");
         tensor_free(&y);
     }

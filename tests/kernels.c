@@ -198,8 +198,8 @@ typedef struct joined {
     long double mean, m2, scale_mean, scale_m2;
 } joined;
 
-static joined oracle_join(long double before, long double mean, long double m2, long double count, long double more_mean,
-                          long double more_m2)
+static joined oracle_join(long double before, long double mean, long double m2, long double count,
+                          long double more_mean, long double more_m2)
 {
     long double delta = more_mean - mean, all = before + count;
     joined j = { mean + delta * count / all, m2 + more_m2 + delta * delta * before * count / all, 0, 0 };
@@ -229,8 +229,8 @@ static void check_conclude_f64(trial *t)
     const double *s = total[0].data, *q = total[1].data, *mean = state[0].data, *m2 = state[1].data;
     t->kernels->conclude_f64(n, before, count, sum, sum_sq, with_total ? s : NULL, with_total ? q : NULL, pivot,
                              state[0].data, state[1].data);
-    t->scalar->conclude_f64(n, before, count, sum, sum_sq, with_total ? s : NULL, with_total ? q : NULL,
-                            pivots[1].data, expected[0].data, expected[1].data);
+    t->scalar->conclude_f64(n, before, count, sum, sum_sq, with_total ? s : NULL, with_total ? q : NULL, pivots[1].data,
+                            expected[0].data, expected[1].data);
     for (int i = 0; i < 2; i++)
         check(same_doubles(state[i].data, expected[i].data, n), "moments have other bits than portable C");
     check(same_bits(pivot, pivots[1].data, n), "pivots have other bits than portable C");
@@ -243,7 +243,8 @@ static void check_conclude_f64(trial *t)
                                (long double)((double *)original[1].data)[i], c, old_pivot + all_s / c,
                                fmaxl(all_q - all_s * all_s / c, 0));
         long double scale_m2 = j.scale_m2 + fabsl(all_q) + all_s * all_s;
-        right = right && near((long double)mean[i], j.mean, j.scale_mean + fabsl(old_pivot) + fabsl(all_s), 9 * 0x1p-53L);
+        right =
+            right && near((long double)mean[i], j.mean, j.scale_mean + fabsl(old_pivot) + fabsl(all_s), 9 * 0x1p-53L);
         right = right && near((long double)m2[i], j.m2, scale_m2, 9 * 0x1p-53L);
         right = right && same_bits(&pivot[i], &(float){ (float)mean[i] }, 1);
     }
@@ -307,7 +308,8 @@ static void check_coefficients_f64(trial *t)
     bool right = true;
     for (size_t i = 0; i < t->length; i++) {
         long double mean = (long double)((double *)state[0].data)[i];
-        long double rstd = 1 / sqrtl((long double)((double *)state[1].data)[i] / (long double)count + (long double)epsilon);
+        long double rstd =
+            1 / sqrtl((long double)((double *)state[1].data)[i] / (long double)count + (long double)epsilon);
         long double scale = rstd * (given[0] ? (long double)gamma[i] : 1);
         right = right && near((long double)c.center[i] + (long double)c.low[i], mean, fabsl(mean), 0x1p-47L);
         right = right && near((long double)c.rstd[i], rstd, rstd, 0x1.1p-24L);
@@ -334,7 +336,8 @@ static void check_scale_f64(trial *t)
     bool right = true;
     for (size_t i = 0; i < t->length; i++) {
         long double exact = (given ? (long double)gamma[i] : 1) / sqrtl((long double)var[i] + 1e-3L);
-        right = right && (isnan(exact) ? isnan(scale[i]) : near((long double)scale[i], exact, fabsl(exact), 0x1.1p-24L));
+        right =
+            right && (isnan(exact) ? isnan(scale[i]) : near((long double)scale[i], exact, fabsl(exact), 0x1.1p-24L));
     }
     check(right, "scales are off");
     free_all(in, 2);
@@ -413,8 +416,8 @@ static void check_lengths(trial *t, size_t kernel)
     enum { FOUR_VECTORS_AND_ONE = 65, MORE = sizeof(more) / sizeof(*more) };
     for (size_t i = 0; i < FOUR_VECTORS_AND_ONE + MORE; i++) {
         t->length = i < FOUR_VECTORS_AND_ONE ? i + 1 : more[i - FOUR_VECTORS_AND_ONE];
-        for (int class = 0; class < INPUT_COUNT; class++) {
-            t->class = (input_class)class;
+        for (int class = 0; class < INPUT_COUNT; class ++) {
+            t->class = (input_class) class;
             t->side = (class + (int)i) % 2 ? FLUSH_END : FLUSH_START;
             check_context("%s %s, length %zu, %s, random state %#llx", kernels_to_check[kernel].name, t->kernels->name,
                           t->length, input_name(t->class), (unsigned long long)t->random.state);

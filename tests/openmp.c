@@ -9,7 +9,8 @@ int main(int argc, char **argv)
 {
     static const size_t shapes[][4] = { { 4, 64, 196, 1 }, { 4, 64, 196, 64 }, { 4, 64, 196, 16 }, { 1, 3, 12544, 1 } };
     check_start(argc, argv, "openmp");
-    check(bnorm_openmp_executor(0).width >= 1 && bnorm_openmp_executor(3).width == 3, "not the width that was asked for");
+    check(bnorm_openmp_executor(0).width >= 1 && bnorm_openmp_executor(3).width == 3,
+          "not the width that was asked for");
     for (size_t s = 0; s < sizeof(shapes) / sizeof(*shapes); s++)
         for (int training = 0; training < 2; training++) {
             const size_t *d = shapes[s];

@@ -132,8 +132,8 @@ static void check_error(size_t f)
             worst_x = x[i];
         }
     }
-    check_note("%s: at worst %.4f ulp of %g, for %a", functions[f].name, worst, functions[f].bound, (double)worst_x);
-    check_context("%s(%a) errs by %.4f ulp", functions[f].name, (double)worst_x, worst);
+    check_note("%s: at worst %.5g ulp of %g, for %a", functions[f].name, worst, functions[f].bound, (double)worst_x);
+    check_context("%s(%a) errs by %.5g ulp", functions[f].name, (double)worst_x, worst);
     check(worst <= functions[f].bound, "more than its bound");
 }
 

@@ -180,7 +180,7 @@ typedef struct bnorm_train_params {
     float *running_mean; /* in and out; NULL: not kept */
     float *running_var; /* in and out; NULL: not kept */
 
-    /* What the backward pass needs: the batch mean as the unevaluated sum mean + mean_low, and 1/sqrt(var + epsilon). */
+    /* For the backward pass: the batch mean as the unevaluated sum mean + mean_low, and 1/sqrt(var + epsilon). */
     float *saved_mean;
     float *saved_mean_low;
     float *saved_rstd;

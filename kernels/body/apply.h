@@ -90,8 +90,8 @@ static inline void apply_wide(size_t rows, size_t width, const float *x, size_t 
             v_store(y + l, normalise(v_load(x + l), v_load(center + l), v_load(scale + l), v_load(shift + l)));
         if (l < width) {
             size_t n = width - l;
-            v_store_n(y + l, normalise(v_load_n(x + l, n), v_load_n(center + l, n), v_load_n(scale + l, n),
-                                       v_load_n(shift + l, n)), n);
+            v_f32 c = v_load_n(center + l, n), a = v_load_n(scale + l, n), b = v_load_n(shift + l, n);
+            v_store_n(y + l, normalise(v_load_n(x + l, n), c, a, b), n);
         }
     }
 }

@@ -88,8 +88,7 @@ static INLINE void collect_part(const float *x, size_t lanes, const v_f32 *pivot
         if (first + V_LANES <= lanes)
             collect_vector(t, v, v_sub(v_load(x + first), pivot[v]), squares);
         else if (first < lanes)
-            collect_vector(t, v, v_keep_n(v_sub(v_load_n(x + first, lanes - first), pivot[v]), lanes - first),
-                           squares);
+            collect_vector(t, v, v_keep_n(v_sub(v_load_n(x + first, lanes - first), pivot[v]), lanes - first), squares);
     }
 }
 
@@ -139,7 +138,7 @@ static INLINE void collect_stretch(const bnorm_walk *walk, const float *x, place
 }
 
 static INLINE void collect_gathered(const bnorm_walk *walk, const float *x, place at, size_t rows, size_t lane,
-                             const v_f32 *pivot, tile_sums *t, bool squares)
+                                    const v_f32 *pivot, tile_sums *t, bool squares)
 {
     for (; rows; rows--, at.row++) {
         float gathered[BNORM_TILE];
@@ -255,9 +254,8 @@ static INLINE void store_folded(float *row, const v_f32 *tile, size_t width)
 }
 
 /* Units whose super-rows are a tile each and, where dense, adjacent. */
-static INLINE void collect_units(const bnorm_walk *walk, const float *x, size_t units, size_t unit_stride,
-                                 size_t first, size_t rows, const float *pivot, float *sum, float *sum_sq,
-                                 size_t width)
+static INLINE void collect_units(const bnorm_walk *walk, const float *x, size_t units, size_t unit_stride, size_t first,
+                                 size_t rows, const float *pivot, float *sum, float *sum_sq, size_t width)
 {
     const bool squares = sum_sq != NULL;
     const place start = { first / walk->run_super_rows, first % walk->run_super_rows, 0 };
@@ -308,8 +306,8 @@ static void repeat_row(float *lanes, const float *row, size_t width, size_t time
 /* Wide rows are taken a strip of lanes at a time, and of that a few rows at a time. */
 enum { STRIP = 512, FEW_ROWS = 4 };
 
-static INLINE void collect_few(const float *x, size_t stride, size_t rows, size_t lanes, const float *pivot,
-                               float *sum, float *sum_sq, bool first, bool squares)
+static INLINE void collect_few(const float *x, size_t stride, size_t rows, size_t lanes, const float *pivot, float *sum,
+                               float *sum_sq, bool first, bool squares)
 {
     for (size_t lane = 0; lane < lanes; lane += BNORM_TILE) {
         const size_t count = smaller(lanes - lane, BNORM_TILE);
@@ -393,8 +391,8 @@ static INLINE void collect_lanes(const bnorm_walk *walk, const float *x, place a
     for (size_t done = 0; done < rows; done += BNORM_GROUP) {
         const size_t group = smaller(rows - done, BNORM_GROUP);
         if (width > BNORM_TILE && walk->dense && at.row + group <= whole_rows) {
-            collect_wide_group(x + at.run * walk->run_stride + at.row * walk->super_row_stride,
-                               walk->super_row_stride, group, width, pivot, sum, sum_sq, done == 0);
+            collect_wide_group(x + at.run * walk->run_stride + at.row * walk->super_row_stride, walk->super_row_stride,
+                               group, width, pivot, sum, sum_sq, done == 0);
             step(walk, &at, group);
         } else {
             at = collect_narrow_group(walk, x, at, group, width, pivot, sum, sum_sq, done == 0);
@@ -422,8 +420,8 @@ static void collect_nhwc_f32(const bnorm_walk *walk, const float *x, size_t unit
                              size_t rows, const float *pivot, float *sum, float *sum_sq)
 {
     const place start = { first / walk->run_super_rows, first % walk->run_super_rows, 0 };
-    const bool one_tile = walk->folded * walk->width == BNORM_TILE &&
-                          (walk->super_row_stride == BNORM_TILE || !walk->dense);
+    const bool one_tile =
+        walk->folded * walk->width == BNORM_TILE && (walk->super_row_stride == BNORM_TILE || !walk->dense);
     for (size_t u = 0; u < units; u++) {
         const float *unit = x + u * unit_stride, *p = pivot + u * walk->width;
         float *s = sum + u * walk->width, *q = sum_sq ? sum_sq + u * walk->width : NULL;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A few operations a channel, in double. Plain loops: each operation is exact to the bit however they are vectorised. */
+/* A few operations a channel, in double. Plain loops: however they are vectorised, each operation is the same. */
 #include <math.h>
 
 #include "../kernels.h"
@@ -21,9 +21,8 @@ static void accumulate_f64(size_t channels, const float *restrict sum, const flo
 }
 
 static inline void conclude(size_t channels, double before, double count, const float *restrict sum,
-                            const float *restrict sum_sq, const double *restrict total,
-                            const double *restrict total_sq, float *restrict pivot, double *restrict mean,
-                            double *restrict m2)
+                            const float *restrict sum_sq, const double *restrict total, const double *restrict total_sq,
+                            float *restrict pivot, double *restrict mean, double *restrict m2)
 {
     double inverse = 1.0 / count, weight = count / (before + count), between = before * weight;
     for (size_t c = 0; c < channels; c++) {
