@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* y = (x - center) * scale + shift. Written against the vector header included before. */
-#include "../kernels.h"
+#include "tile.h"
 
 /* What a tile's lanes are normalised with. */
 typedef struct {

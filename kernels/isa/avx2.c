@@ -6,9 +6,8 @@
 
 #include "../simd/avx2.h"
 
-#include "../body/collect.h"
-
 #include "../body/apply.h"
+#include "../body/collect.h"
 #include "../body/moments.h"
 
 const bnorm_kernels bnorm_kernels_avx2 = {

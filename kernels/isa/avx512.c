@@ -7,9 +7,8 @@
 
 #include "../simd/avx512.h"
 
-#include "../body/collect.h"
-
 #include "../body/apply.h"
+#include "../body/collect.h"
 #include "../body/moments.h"
 
 const bnorm_kernels bnorm_kernels_avx512 = {

@@ -2,9 +2,8 @@
 /* The kernels for portable C. */
 #include "../simd/scalar.h"
 
-#include "../body/collect.h"
-
 #include "../body/apply.h"
+#include "../body/collect.h"
 #include "../body/moments.h"
 
 const bnorm_kernels bnorm_kernels_scalar = {

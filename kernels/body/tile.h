@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+/* A tile: BNORM_TILE lanes in as many vectors as they need. Written against the vector header included before. */
+#ifndef BNORM_BODY_TILE_H
+#define BNORM_BODY_TILE_H
+
+#include <string.h>
+
+#include "../kernels.h"
+
+enum { V_TILE = BNORM_TILE / V_LANES };
+
+/* For what takes a constant that decides which code there is. */
+#ifdef __GNUC__
+#define INLINE inline __attribute__((always_inline))
+#else
+#define INLINE inline
+#endif
+
+static inline size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* The first `lanes` lanes of a tile, the others zero. */
+static inline void load_tile(v_f32 *tile, const float *p, size_t lanes)
+{
+    for (int v = 0; v < V_TILE; v++) {
+        size_t first = (size_t)v * V_LANES;
+        if (first + V_LANES <= lanes)
+            tile[v] = v_load(p + first);
+        else
+            tile[v] = first < lanes ? v_load_n(p + first, lanes - first) : v_zero();
+    }
+}
+
+static inline void store_tile(float *p, const v_f32 *tile, size_t lanes)
+{
+    for (int v = 0; v < V_TILE; v++) {
+        size_t first = (size_t)v * V_LANES;
+        if (first + V_LANES <= lanes)
+            v_store(p + first, tile[v]);
+        else if (first < lanes)
+            v_store_n(p + first, tile[v], lanes - first);
+    }
+}
+
+static inline void add_tile(v_f32 *tile, const v_f32 *more)
+{
+    for (int v = 0; v < V_TILE; v++)
+        tile[v] = v_add(tile[v], more[v]);
+}
+
+/* A row of `width` lanes, repeated to fill a tile. */
+static INLINE void load_repeated(v_f32 *tile, const float *row, size_t width)
+{
+    if (width == 1) {
+        for (size_t v = 0; v < V_TILE; v++)
+            tile[v] = v_set1(*row);
+    } else if (width % V_LANES == 0) {
+        for (size_t v = 0; v < V_TILE; v++)
+            tile[v] = v_load(row + v * V_LANES % width);
+    } else {
+        float lanes[BNORM_TILE];
+        for (size_t l = 0; l < BNORM_TILE; l++)
+            lanes[l] = row[l % width];
+        load_tile(tile, lanes, BNORM_TILE);
+    }
+}
+
+/* A row of `width` lanes, as often as a super-row holds it. */
+static void repeat_row(float *lanes, const float *row, size_t width, size_t times)
+{
+    do {
+        memcpy(lanes, row, width * sizeof(*row));
+        lanes += width;
+    } while (--times);
+}
+
+#endif
