@@ -20,7 +20,9 @@ enum { CHANNELS_AT_ONCE = 1024 };
 /* A region of at most CHANNELS_AT_ONCE lanes. */
 static void infer_region(const inference *job, const bnorm_region *region)
 {
-    float center[CHANNELS_AT_ONCE], scale[CHANNELS_AT_ONCE], shift[CHANNELS_AT_ONCE];
+    BNORM_ALIGNED float center[CHANNELS_AT_ONCE];
+    BNORM_ALIGNED float scale[CHANNELS_AT_ONCE];
+    BNORM_ALIGNED float shift[CHANNELS_AT_ONCE];
     const bnorm_infer_params *p = &job->params;
     size_t first = bnorm_min(region->block * job->geometry.block + region->lane, job->geometry.channels);
     size_t lanes = (region->blocks - 1) * job->geometry.block + region->lanes;

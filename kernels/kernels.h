@@ -18,6 +18,9 @@ enum {
     BNORM_MAX_FOLDED = 512 /* lanes of a super-row of several rows, at most; a test holds it */
 };
 
+/* For arrays that kernels read again and again: a vector that crosses cache lines takes two loads. */
+#define BNORM_ALIGNED _Alignas(64)
+
 /* How many rows of `width` lanes share a super-row: what fits the fewest tiles of which they fill 7/8. */
 static inline size_t bnorm_folded_rows(size_t width)
 {

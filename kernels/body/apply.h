@@ -126,7 +126,7 @@ static void apply_nhwc_f32(size_t rows, size_t width, const float *x, size_t x_s
     size_t folded = bnorm_folded_rows(width);
     size_t whole = rows / folded;
     size_t rest = rows % folded;
-    float lanes[3][BNORM_MAX_FOLDED];
+    BNORM_ALIGNED float lanes[3][BNORM_MAX_FOLDED];
     size_t stride = folded * width;
     if (BNORM_TILE % width == 0 && x_stride == width && y_stride == width) {
         apply_repeated(rows, width, x, y, center, scale, shift);

@@ -96,7 +96,7 @@ static INLINE void collect_gathered(const bnorm_walk *walk, const float *x, plac
                                     const v_f32 *pivot, tile_sums *t, bool squares)
 {
     for (; rows; rows--, at.row++) {
-        float gathered[BNORM_TILE];
+        BNORM_ALIGNED float gathered[BNORM_TILE];
         size_t end = super_row_width(walk, at.row), lanes = end > lane ? smaller(end - lane, BNORM_TILE) : 0;
         gather(walk, x, at, lane, lanes, gathered);
         collect_part(gathered, lanes, pivot, t, squares);
@@ -180,7 +180,7 @@ static void fold_rows(float *lanes, size_t rows, size_t width)
 /* The rows of `width` lanes that a tile holds, folded into one. */
 static INLINE void store_folded(float *row, const v_f32 *tile, size_t width)
 {
-    float lanes[BNORM_TILE];
+    BNORM_ALIGNED float lanes[BNORM_TILE];
     if (width == 1) {
         *row = v_fold(tile);
         return;
@@ -279,7 +279,8 @@ static INLINE void collect_wide_group(const float *x, size_t stride, size_t rows
     const bool squares = sum_sq != NULL;
     for (size_t lane = 0; lane < width; lane += STRIP) {
         const size_t lanes = smaller(width - lane, STRIP);
-        float s[STRIP], q[STRIP];
+        BNORM_ALIGNED float s[STRIP];
+        BNORM_ALIGNED float q[STRIP];
         collect_few(x + lane, stride, smaller(rows, FEW_ROWS), lanes, pivot + lane, s, q, true, squares);
         for (size_t done = FEW_ROWS; done < rows; done += FEW_ROWS)
             collect_few(x + done * stride + lane, stride, smaller(rows - done, FEW_ROWS), lanes, pivot + lane, s, q,
@@ -298,7 +299,8 @@ static INLINE place collect_any_group(const bnorm_walk *walk, const float *x, pl
     place next = at;
     for (size_t lane = 0; lane < width; lane += BNORM_TILE) {
         const size_t lanes = smaller(width - lane, BNORM_TILE);
-        float s[BNORM_TILE], q[BNORM_TILE];
+        BNORM_ALIGNED float s[BNORM_TILE];
+        BNORM_ALIGNED float q[BNORM_TILE];
         v_f32 p[V_TILE];
         tile_sums t = no_sums();
         load_tile(p, pivot + lane, lanes);
@@ -338,7 +340,9 @@ static void collect_folded(const bnorm_walk *walk, const float *x, place at, siz
                            float *sum, float *sum_sq)
 {
     const size_t bytes = walk->width * sizeof(*sum);
-    float p[BNORM_MAX_FOLDED], s[BNORM_MAX_FOLDED], q[BNORM_MAX_FOLDED];
+    BNORM_ALIGNED float p[BNORM_MAX_FOLDED];
+    BNORM_ALIGNED float s[BNORM_MAX_FOLDED];
+    BNORM_ALIGNED float q[BNORM_MAX_FOLDED];
     repeat_row(p, pivot, walk->width, walk->folded);
     collect_lanes(walk, x, at, rows, p, s, q);
     fold_rows(s, walk->folded, walk->width);

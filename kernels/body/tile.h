@@ -60,7 +60,7 @@ static INLINE void load_repeated(v_f32 *tile, const float *row, size_t width)
         for (size_t v = 0; v < V_TILE; v++)
             tile[v] = v_load(row + v * V_LANES % width);
     } else {
-        float lanes[BNORM_TILE];
+        BNORM_ALIGNED float lanes[BNORM_TILE];
         for (size_t l = 0; l < BNORM_TILE; l++)
             lanes[l] = row[l % width];
         load_tile(tile, lanes, BNORM_TILE);
