@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* y = (x - center) * scale + shift. Written against the vector header included before. */
+#include <stdint.h>
+
 #include "tile.h"
 
 /* What a tile's lanes are normalised with. */
@@ -36,23 +38,64 @@ static inline void apply_part(const float *x, float *y, size_t lanes, const tile
     }
 }
 
+/* The points from `at` on that whole vectors take before `end`; returns where they stop. */
+static inline size_t apply_vectors(const float *x, float *y, size_t at, size_t end, v_f32 c, v_f32 a, v_f32 b)
+{
+    for (; at + BNORM_TILE <= end; at += BNORM_TILE) {
+        v_f32 t[V_TILE];
+        for (int v = 0; v < V_TILE; v++)
+            t[v] = normalise(v_load(x + at + v * V_LANES), c, a, b);
+        for (int v = 0; v < V_TILE; v++)
+            v_store(y + at + v * V_LANES, t[v]);
+    }
+    for (; at + V_LANES <= end; at += V_LANES)
+        v_store(y + at, normalise(v_load(x + at), c, a, b));
+    return at;
+}
+
+/*
+ * Planes that lie one after the other, of at least a vector each: taken as one sequence, in which a vector may span two
+ * planes, all stores but the first and the last are aligned.
+ */
+static void apply_sequence(size_t points, size_t units, const float *x, float *y, const float *center,
+                           const float *scale, const float *shift)
+{
+    size_t at = (0 - (uintptr_t)y / sizeof(*y)) % V_LANES;
+    v_f32 c = v_set1(center[0]), a = v_set1(scale[0]), b = v_set1(shift[0]);
+    if (at)
+        v_store_n(y, normalise(v_load_n(x, at), c, a, b), at);
+    for (size_t end = points; units; end += points) {
+        at = apply_vectors(x, y, at, end, c, a, b);
+        size_t rest = end - at;
+        if (--units == 0) {
+            if (rest)
+                v_store_n(y + at, normalise(v_load_n(x + at, rest), c, a, b), rest);
+            return;
+        }
+        v_f32 next_c = v_set1(*++center), next_a = v_set1(*++scale), next_b = v_set1(*++shift);
+        if (rest) {
+            v_store(y + at, normalise(v_load(x + at), v_join_n(c, next_c, rest), v_join_n(a, next_a, rest),
+                                      v_join_n(b, next_b, rest)));
+            at += V_LANES;
+        }
+        c = next_c;
+        a = next_a;
+        b = next_b;
+    }
+}
+
 static void apply_nchw_f32(size_t points, size_t units, const float *x, size_t x_stride, float *y, size_t y_stride,
                            const float *center, const float *scale, const float *shift)
 {
+    if (x_stride == points && y_stride == points && points >= V_LANES && units > 1) {
+        apply_sequence(points, units, x, y, center, scale, shift);
+        return;
+    }
     for (size_t u = 0; u < units; u++, x += x_stride, y += y_stride) {
         const v_f32 c = v_set1(center[u]), a = v_set1(scale[u]), b = v_set1(shift[u]);
-        size_t p = 0;
-        for (; p + BNORM_TILE <= points; p += BNORM_TILE) {
-            v_f32 t[V_TILE];
-            for (int v = 0; v < V_TILE; v++)
-                t[v] = normalise(v_load(x + p + v * V_LANES), c, a, b);
-            for (int v = 0; v < V_TILE; v++)
-                v_store(y + p + v * V_LANES, t[v]);
-        }
-        for (; p + V_LANES <= points; p += V_LANES)
-            v_store(y + p, normalise(v_load(x + p), c, a, b));
-        if (p < points)
-            v_store_n(y + p, normalise(v_load_n(x + p, points - p), c, a, b), points - p);
+        size_t at = apply_vectors(x, y, 0, points, c, a, b);
+        if (at < points)
+            v_store_n(y + at, normalise(v_load_n(x + at, points - at), c, a, b), points - at);
     }
 }
 

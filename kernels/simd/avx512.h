@@ -60,6 +60,12 @@ static inline v_f32 v_keep_n(v_f32 v, size_t n)
     return _mm512_maskz_mov_ps(v_first(n), v);
 }
 
+/* The first n lanes of a, then those of b. */
+static inline v_f32 v_join_n(v_f32 a, v_f32 b, size_t n)
+{
+    return _mm512_mask_mov_ps(b, v_first(n), a);
+}
+
 /* Past the caches; p is aligned to the vector. */
 static inline void v_stream(float *p, v_f32 v)
 {

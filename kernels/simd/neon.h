@@ -17,6 +17,13 @@
 #define V_LANES 4
 typedef float32x4_t v_f32;
 
+/* All ones in the first n lanes. */
+static inline uint32x4_t v_first(size_t n)
+{
+    static const uint32_t lane[4] = { 0, 1, 2, 3 };
+    return vcltq_u32(vld1q_u32(lane), vdupq_n_u32((uint32_t)n));
+}
+
 static inline v_f32 v_zero(void)
 {
     return vdupq_n_f32(0.0f);
@@ -60,9 +67,13 @@ static inline void v_store_n(float *p, v_f32 v, size_t n)
 /* Zero from lane n on. */
 static inline v_f32 v_keep_n(v_f32 v, size_t n)
 {
-    static const uint32_t lane[4] = { 0, 1, 2, 3 };
-    uint32x4_t kept = vcltq_u32(vld1q_u32(lane), vdupq_n_u32((uint32_t)n));
-    return vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(v), kept));
+    return vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(v), v_first(n)));
+}
+
+/* The first n lanes of a, then those of b. */
+static inline v_f32 v_join_n(v_f32 a, v_f32 b, size_t n)
+{
+    return vbslq_f32(v_first(n), a, b);
 }
 
 /* There is no store past the caches that would be worth it on every core: see docs/performance.md. */

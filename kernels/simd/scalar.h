@@ -45,6 +45,11 @@ static inline v_f32 v_keep_n(v_f32 v, size_t n)
     return n ? v : 0.0f;
 }
 
+static inline v_f32 v_join_n(v_f32 a, v_f32 b, size_t n)
+{
+    return n ? a : b;
+}
+
 static inline void v_stream(float *p, v_f32 v)
 {
     *p = v;
