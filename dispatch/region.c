@@ -77,38 +77,54 @@ static void clear_padding(const bnorm_geometry *g, const bnorm_region *r, float 
                    (r->lane + r->lanes - from) * sizeof(*y));
 }
 
-/* One block, or blocks that are adjacent and so form one row a point. */
-static void apply_rows(const bnorm_kernels *kernels, const bnorm_geometry *g, const bnorm_region *r, size_t block,
-                       size_t width, const float *x, float *y, const float *center, const float *scale,
-                       const float *shift)
+typedef struct application {
+    const bnorm_kernels *kernels;
+    const bnorm_geometry *geometry;
+    const bnorm_region *region;
+    const float *x;
+    float *y;
+    const float *center, *scale, *shift; /* of the region's first channel */
+} application;
+
+/* Rows of `width` lanes, from a block of an image of the region on; they lie a point apart, or an image. */
+static void apply_rows(const application *job, size_t image, size_t block, size_t rows, size_t width, bool along_images)
 {
-    bool along_images = g->points == 1;
-    bool one_sequence = along_images || (r->points == g->points && g->in.image == g->points * g->in.point &&
-                                         g->out.image == g->points * g->out.point);
-    size_t x_stride = along_images ? g->in.image : g->in.point;
-    size_t y_stride = along_images ? g->out.image : g->out.point;
-    size_t rows = one_sequence ? r->images * r->points : r->points;
-    for (size_t i = 0; i < (one_sequence ? 1 : r->images); i++)
-        kernels->apply_nhwc_f32(rows, width, x + offset(&g->in, r->image + i, block, r->point) + r->lane, x_stride,
-                                y + offset(&g->out, r->image + i, block, r->point) + r->lane, y_stride, center, scale,
-                                shift);
+    const bnorm_geometry *g = job->geometry;
+    const bnorm_region *r = job->region;
+    size_t channel = block * g->block;
+    job->kernels->apply_nhwc_f32(
+        rows, width, job->x + offset(&g->in, r->image + image, r->block + block, r->point) + r->lane,
+        along_images ? g->in.image : g->in.point,
+        job->y + offset(&g->out, r->image + image, r->block + block, r->point) + r->lane,
+        along_images ? g->out.image : g->out.point, job->center + channel, job->scale + channel, job->shift + channel);
+}
+
+static void apply_planes(const application *job)
+{
+    const bnorm_geometry *g = job->geometry;
+    const bnorm_region *r = job->region;
+    for (size_t i = r->image; i < r->image + r->images; i++)
+        job->kernels->apply_nchw_f32(r->points, r->blocks, job->x + offset(&g->in, i, r->block, r->point), g->in.block,
+                                     job->y + offset(&g->out, i, r->block, r->point), g->out.block, job->center,
+                                     job->scale, job->shift);
 }
 
 void bnorm_apply_region(const bnorm_kernels *kernels, const bnorm_geometry *g, const bnorm_region *r, const float *x,
                         float *y, const float *center, const float *scale, const float *shift)
 {
-    bool planes = g->block == 1 && g->in.point == 1 && g->out.point == 1 && g->points > 1;
-    bool adjacent = g->points == 1 && g->in.block == g->block && g->out.block == g->block && r->lanes == g->block;
-    if (planes) {
-        for (size_t i = r->image; i < r->image + r->images; i++)
-            kernels->apply_nchw_f32(r->points, r->blocks, x + offset(&g->in, i, r->block, r->point), g->in.block,
-                                    y + offset(&g->out, i, r->block, r->point), g->out.block, center, scale, shift);
-    } else if (adjacent) {
-        apply_rows(kernels, g, r, r->block, r->blocks * g->block, x, y, center, scale, shift);
-    } else {
-        for (size_t b = 0; b < r->blocks; b++)
-            apply_rows(kernels, g, r, r->block + b, r->lanes, x, y, center + b * g->block, scale + b * g->block,
-                       shift + b * g->block);
-    }
+    const application job = { kernels, g, r, x, y, center, scale, shift };
+    bool blocks_adjacent = g->in.block == g->block && g->out.block == g->block && r->lanes == g->block;
+    bool images_adjacent =
+        r->points == g->points && g->in.image == g->points * g->in.point && g->out.image == g->points * g->out.point;
+    if (g->block == 1 && g->in.point == 1 && g->out.point == 1 && g->points > 1)
+        apply_planes(&job);
+    else if (g->points == 1 && blocks_adjacent)
+        apply_rows(&job, 0, 0, r->images, r->blocks * g->block, true);
+    else if (g->blocks == 1 && images_adjacent)
+        apply_rows(&job, 0, 0, r->images * r->points, r->lanes, false);
+    else
+        for (size_t i = 0; i < r->images; i++)
+            for (size_t b = 0; b < r->blocks; b++)
+                apply_rows(&job, i, b, r->points, r->lanes, false);
     clear_padding(g, r, y);
 }
