@@ -65,7 +65,7 @@ struct row {
 // What rows share: buffers, threads, and what is computed once for several of them.
 class session
 {
-  public:
+public:
     session(size_t largest, const bnorm_executor &executor) : buffers(largest), executor(executor)
     {
     }
@@ -95,7 +95,7 @@ class session
                        std::to_string(row.shape->points));
     }
 
-  private:
+private:
     // Chooses the ISA and compares one result with the reference: what is wrong, or nothing.
     template <class Call> std::string check(const row &row, const batch_norm &norm, Call &call)
     {
@@ -163,7 +163,7 @@ std::vector<row> all_rows(const std::vector<layer> &layers, size_t threads)
 // Refuses the run: what remains is how many rows the filter leaves.
 class row_counter : public benchmark::BenchmarkReporter
 {
-  public:
+public:
     bool ReportContext(const Context &) override
     {
         refused = true;
@@ -179,7 +179,7 @@ class row_counter : public benchmark::BenchmarkReporter
 // A line for each row, as it is done.
 class progress : public benchmark::BenchmarkReporter
 {
-  public:
+public:
     explicit progress(size_t rows) : rows(rows)
     {
     }
@@ -211,7 +211,7 @@ class progress : public benchmark::BenchmarkReporter
         return failed;
     }
 
-  private:
+private:
     size_t rows, done = 0;
     bool failed = false;
 };

@@ -51,7 +51,7 @@ inline void stay_on(int)
 
 class thread_pool
 {
-  public:
+public:
     // A thread for each CPU that the process may use, the caller of run() among them.
     thread_pool()
     {
@@ -78,7 +78,7 @@ class thread_pool
         return { &thread_pool::run, this, workers.size() + 1 };
     }
 
-  private:
+private:
     // Not re-entrant: one round at a time.
     static void run(void *context, size_t tasks, bnorm_task *task, void *argument)
     {

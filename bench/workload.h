@@ -69,7 +69,7 @@ inline float noise(uint64_t index)
 // huge ones. Copies run in the same buffers, so the limit is as fair.
 class tensors
 {
-  public:
+public:
     explicit tensors(size_t count) : x_memory(allocate(count)), y_memory(allocate(count))
     {
         for (size_t i = 0; i < count; i++)
@@ -85,7 +85,7 @@ class tensors
         return y_memory.get();
     }
 
-  private:
+private:
     struct release {
         void operator()(float *memory) const
         {
@@ -115,7 +115,7 @@ enum class operation { infer, train };
 // One batch norm over a layer, in a layout with `block` channels side by side.
 class batch_norm
 {
-  public:
+public:
     batch_norm(const layer &layer, size_t block, const bnorm_executor *executor)
         : shape(bnorm_blocked(layer.batch, layer.channels, layer.points, block)), executor(executor),
           gamma(padded_channels()), beta(padded_channels()), mean(padded_channels()), var(padded_channels()),
@@ -190,7 +190,7 @@ class batch_norm
     std::vector<float> gamma, beta; // 0 in the padding
     std::vector<float> mean, var; // inference: given; training: the running statistics
 
-  private:
+private:
     std::vector<float> saved_mean, saved_mean_low, saved_rstd, naive_scratch;
     std::vector<unsigned char> workspace;
 };

@@ -6,6 +6,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#ifdef __FAST_MATH__
+#error "bnorm rests on each operation being the IEEE one: compile it without -ffast-math"
+#endif
+
 /*
  * The order of the statistics (docs/numerics.md). Values are taken in super-rows: as many rows of adjacent channels as
  * fill tiles of BNORM_TILE lanes well. A lane sums a group of super-rows, then groups a chunk, in f32; chunks add up
