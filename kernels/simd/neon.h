@@ -76,7 +76,7 @@ static inline v_f32 v_join_n(v_f32 a, v_f32 b, size_t n)
     return vbslq_f32(v_first(n), a, b);
 }
 
-/* There is no store past the caches that would be worth it on every core: see docs/performance.md. */
+/* A plain store: whether going past the caches helps is yet to be measured on ARM. */
 static inline void v_stream(float *p, v_f32 v)
 {
     vst1q_f32(p, v);
