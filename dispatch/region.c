@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Cutting a tensor into regions for tasks, and normalising a region. */
-#include <string.h>
-
 #include "internal.h"
 
 const bnorm_tuning bnorm_default_tuning = { .smallest_task = 16384, .batch_bytes = 256 * 1024, .strip_lanes = 128 };
@@ -64,17 +62,19 @@ static inline size_t offset(const bnorm_strides *strides, size_t image, size_t b
     return image * strides->image + block * strides->block + point * strides->point;
 }
 
-/* The lanes past the last channel, if the region holds any. */
-static void clear_padding(const bnorm_geometry *g, const bnorm_region *r, float *y)
+/* The lanes past the last channel, if the region holds any, in some of its images. */
+static void clear_padding(const bnorm_geometry *g, const bnorm_region *r, size_t image, size_t images, float *y)
 {
     size_t used = g->channels - (g->blocks - 1) * g->block;
-    size_t from = used > r->lane ? used : r->lane;
-    if (r->block + r->blocks < g->blocks || from >= r->lane + r->lanes)
+    size_t from = used > r->lane ? used : r->lane, end = r->lane + r->lanes;
+    if (r->block + r->blocks < g->blocks || from >= end)
         return;
-    for (size_t i = 0; i < r->images; i++)
-        for (size_t p = 0; p < r->points; p++)
-            memset(y + offset(&g->out, r->image + i, g->blocks - 1, r->point + p) + from, 0,
-                   (r->lane + r->lanes - from) * sizeof(*y));
+    for (size_t i = image; i < image + images; i++)
+        for (size_t p = 0; p < r->points; p++) {
+            float *row = y + offset(&g->out, r->image + i, g->blocks - 1, r->point + p);
+            for (size_t lane = from; lane < end; lane++)
+                row[lane] = 0.0f;
+        }
 }
 
 typedef struct application {
@@ -116,15 +116,19 @@ void bnorm_apply_region(const bnorm_kernels *kernels, const bnorm_geometry *g, c
     bool blocks_adjacent = g->in.block == g->block && g->out.block == g->block && r->lanes == g->block;
     bool images_adjacent =
         r->points == g->points && g->in.image == g->points * g->in.point && g->out.image == g->points * g->out.point;
-    if (g->block == 1 && g->in.point == 1 && g->out.point == 1 && g->points > 1)
+    if (g->block == 1 && g->in.point == 1 && g->out.point == 1 && g->points > 1) {
         apply_planes(&job);
-    else if (g->points == 1 && blocks_adjacent)
+    } else if (g->points == 1 && blocks_adjacent) {
         apply_rows(&job, 0, 0, r->images, r->blocks * g->block, true);
-    else if (g->blocks == 1 && images_adjacent)
+        clear_padding(g, r, 0, r->images, y);
+    } else if (g->blocks == 1 && images_adjacent) {
         apply_rows(&job, 0, 0, r->images * r->points, r->lanes, false);
-    else
-        for (size_t i = 0; i < r->images; i++)
+        clear_padding(g, r, 0, r->images, y);
+    } else {
+        for (size_t i = 0; i < r->images; i++) {
             for (size_t b = 0; b < r->blocks; b++)
                 apply_rows(&job, i, b, r->points, r->lanes, false);
-    clear_padding(g, r, y);
+            clear_padding(g, r, i, 1, y);
+        }
+    }
 }
