@@ -33,6 +33,19 @@ static void note_worst(double *kept, long double error)
         *kept = (double)error;
 }
 
+/* The running statistics by their definition: momentum and variance as perform() asks for them. */
+static void check_running(const job *j, const result *r, size_t c, oracle_moments m)
+{
+    long double count = (long double)j->shape.batch * (long double)j->shape.points;
+    long double weight = j->with_parameters ? (long double)0.3f : 1;
+    long double kept = j->with_parameters && count > 1 ? m.var * count / (count - 1) : m.var;
+    long double mean = (1 - weight) * (long double)j->mean[c] + weight * m.mean;
+    long double var = (1 - weight) * (long double)j->var[c] + weight * kept;
+    long double mean_scale = fabsl((long double)j->mean[c]) + fabsl(m.mean) + sqrtl(m.var) + 1e-38L;
+    check(fabsl((long double)r->statistics[0][c] - mean) <= 1e-6L * mean_scale, "the running mean is off");
+    check(fabsl((long double)r->statistics[1][c] - var) <= 1e-6L * var + 1e-38L, "the running variance is off");
+}
+
 static void check_channel(const job *j, const result *r, size_t c, input_class class)
 {
     const bnorm_shape *s = &j->shape;
@@ -44,6 +57,7 @@ static void check_channel(const job *j, const result *r, size_t c, input_class c
         long double mean_error = fabsl(mean - m.mean) / (sqrtl(m.var) + fabsl(m.mean) * 1e-6L + 1e-38L);
         note_worst(&worst[class].mean, mean_error);
         check(mean_error <= 1e-6L, "the mean is off");
+        check_running(j, r, c, m);
         if (!j->with_parameters) {
             long double var = (long double)r->statistics[1][c];
             long double var_error = fabsl(var - m.var) / (m.var + 1.2e-38L);
