@@ -162,26 +162,28 @@ static inline void apply_repeated(size_t rows, size_t width, const float *x, flo
     apply_part(x + l, y + l, lanes - l, &k);
 }
 
-/* Adjacent narrow rows are taken as a super-row, which fills the vectors. */
-static void apply_nhwc_f32(size_t rows, size_t width, const float *x, size_t x_stride, float *y, size_t y_stride,
-                           const float *center, const float *scale, const float *shift)
+/* Adjacent narrow rows, taken as super-rows, which fill the vectors. */
+static void apply_folded(size_t rows, size_t width, size_t folded, const float *x, float *y, const float *center,
+                         const float *scale, const float *shift)
 {
-    size_t folded = bnorm_folded_rows(width);
-    size_t whole = rows / folded;
-    size_t rest = rows % folded;
+    const size_t stride = folded * width, whole = rows / folded, rest = rows % folded;
     BNORM_ALIGNED float lanes[3][BNORM_MAX_FOLDED];
-    size_t stride = folded * width;
-    if (BNORM_TILE % width == 0 && x_stride == width && y_stride == width) {
-        apply_repeated(rows, width, x, y, center, scale, shift);
-        return;
-    }
-    if (folded == 1 || x_stride != width || y_stride != width) {
-        apply_lanes(rows, width, x, x_stride, y, y_stride, center, scale, shift);
-        return;
-    }
     repeat_row(lanes[0], center, width, folded);
     repeat_row(lanes[1], scale, width, folded);
     repeat_row(lanes[2], shift, width, folded);
     apply_lanes(whole, stride, x, stride, y, stride, lanes[0], lanes[1], lanes[2]);
     apply_lanes(1, rest * width, x + whole * stride, stride, y + whole * stride, stride, lanes[0], lanes[1], lanes[2]);
+}
+
+static void apply_nhwc_f32(size_t rows, size_t width, const float *x, size_t x_stride, float *y, size_t y_stride,
+                           const float *center, const float *scale, const float *shift)
+{
+    const size_t folded = bnorm_folded_rows(width);
+    const bool adjacent = x_stride == width && y_stride == width;
+    if (adjacent && BNORM_TILE % width == 0)
+        apply_repeated(rows, width, x, y, center, scale, shift);
+    else if (adjacent && folded > 1)
+        apply_folded(rows, width, folded, x, y, center, scale, shift);
+    else
+        apply_lanes(rows, width, x, x_stride, y, y_stride, center, scale, shift);
 }
