@@ -40,6 +40,36 @@ unsigned bnorm_cpu_detect(void)
     return cpu;
 }
 
+/* One cache of a list of CPUID: Intel's leaf 4 and AMD's 0x8000001D have the same form. False behind the last. */
+static bool read_cache(unsigned leaf, unsigned index, unsigned *level, bool *data, size_t *bytes)
+{
+    unsigned eax, ebx, ecx, edx;
+    if (!__get_cpuid_count(leaf, index, &eax, &ebx, &ecx, &edx) || (eax & 31) == 0)
+        return false;
+    *level = eax >> 5 & 7;
+    *data = (eax & 31) != 2;
+    *bytes = ((size_t)(ebx >> 22) + 1) * ((ebx >> 12 & 1023) + 1) * ((ebx & 4095) + 1) * ((size_t)ecx + 1);
+    return true;
+}
+
+void bnorm_cpu_caches(size_t *core, size_t *shared)
+{
+    static const unsigned leaves[2] = { 4, 0x8000001d };
+    bool found = false;
+    for (unsigned i = 0; i < 2 && !found; i++) {
+        unsigned level;
+        bool data;
+        size_t bytes;
+        for (unsigned index = 0; read_cache(leaves[i], index, &level, &data, &bytes); index++) {
+            found = true;
+            if (data && level <= 2)
+                *core = bytes;
+            if (data && level >= 2)
+                *shared = bytes;
+        }
+    }
+}
+
 #elif defined(__aarch64__)
 
 /* Advanced SIMD is part of every AArch64 system. */
@@ -48,11 +78,24 @@ unsigned bnorm_cpu_detect(void)
     return BNORM_CPU_NEON;
 }
 
+/* Only the operating system knows. */
+void bnorm_cpu_caches(size_t *core, size_t *shared)
+{
+    (void)core;
+    (void)shared;
+}
+
 #else
 
 unsigned bnorm_cpu_detect(void)
 {
     return 0;
+}
+
+void bnorm_cpu_caches(size_t *core, size_t *shared)
+{
+    (void)core;
+    (void)shared;
 }
 
 #endif

@@ -10,6 +10,7 @@ typedef struct inference {
     bnorm_geometry geometry;
     bnorm_infer_params params;
     bnorm_grid grid;
+    bnorm_sweep sweep;
     const float *x;
     float *y;
 } inference;
@@ -33,10 +34,7 @@ static void infer_region(const inference *job, const bnorm_region *region)
         memcpy(shift, p->beta + first, channels * sizeof(*shift));
     else
         memset(shift, 0, channels * sizeof(*shift));
-    memset(center + channels, 0, (lanes - channels) * sizeof(*center));
-    memset(scale + channels, 0, (lanes - channels) * sizeof(*scale));
-    memset(shift + channels, 0, (lanes - channels) * sizeof(*shift));
-    bnorm_apply_region(job->kernels, &job->geometry, region, job->x, job->y, center, scale, shift);
+    bnorm_apply_region(job->kernels, &job->geometry, region, job->sweep, job->x, job->y, center, scale, shift);
 }
 
 static void infer_task(void *argument, size_t task)
@@ -64,6 +62,8 @@ static bnorm_status check(const inference *job, const void *x, const void *y, co
         return status;
     if (!bnorm_valid_epsilon(p->epsilon))
         return BNORM_BAD_EPSILON;
+    if (!bnorm_valid_hint(p->hint))
+        return BNORM_BAD_HINT;
     if (!p->mean || !p->var)
         return BNORM_NULL_POINTER;
     status = bnorm_check_tensors(g, x, y);
@@ -90,6 +90,7 @@ bnorm_status bnorm_infer_on(const bnorm_kernels *kernels, const bnorm_tuning *tu
         status = check(&job, x, y, executor);
     if (status || job.geometry.empty)
         return status;
+    job.sweep.stream = bnorm_should_stream(job.params.hint, bnorm_is_cold(tuning, &job.geometry, x == y), x == y);
     job.grid = bnorm_cut(&job.geometry, bnorm_useful_width(tuning, &job.geometry, executor));
     bnorm_run(executor, bnorm_grid_size(job.grid), infer_task, &job);
     return BNORM_OK;
@@ -98,5 +99,6 @@ bnorm_status bnorm_infer_on(const bnorm_kernels *kernels, const bnorm_tuning *tu
 bnorm_status bnorm_infer(const bnorm_shape *shape, const bnorm_infer_params *params, const void *x, void *y,
                          const bnorm_executor *executor)
 {
-    return bnorm_infer_on(bnorm_kernels_chosen(), &bnorm_default_tuning, shape, params, x, y, executor);
+    const bnorm_tuning tuning = bnorm_default_tuning();
+    return bnorm_infer_on(bnorm_kernels_chosen(), &tuning, shape, params, x, y, executor);
 }

@@ -2,10 +2,11 @@
 /* Cutting a tensor into regions for tasks, and normalising a region. */
 #include "internal.h"
 
-const bnorm_tuning bnorm_default_tuning = { .smallest_task = 16384, .batch_bytes = 256 * 1024, .strip_lanes = 128 };
-
 /* Tasks for each thread: what one thread loses to another's bad luck is a fraction of a task. */
 enum { TASKS_PER_THREAD = 4 };
+
+/* What is gone through forwards at a time on the way back: long enough to be read at full speed. */
+enum { BACKWARDS_LANES = 16384 };
 
 size_t bnorm_useful_width(const bnorm_tuning *tuning, const bnorm_geometry *g, const bnorm_executor *executor)
 {
@@ -62,73 +63,102 @@ static inline size_t offset(const bnorm_strides *strides, size_t image, size_t b
     return image * strides->image + block * strides->block + point * strides->point;
 }
 
-/* The lanes past the last channel, if the region holds any, in some of its images. */
-static void clear_padding(const bnorm_geometry *g, const bnorm_region *r, size_t image, size_t images, float *y)
-{
-    size_t used = g->channels - (g->blocks - 1) * g->block;
-    size_t from = used > r->lane ? used : r->lane, end = r->lane + r->lanes;
-    if (r->block + r->blocks < g->blocks || from >= end)
-        return;
-    for (size_t i = image; i < image + images; i++)
-        for (size_t p = 0; p < r->points; p++) {
-            float *row = y + offset(&g->out, r->image + i, g->blocks - 1, r->point + p);
-            for (size_t lane = from; lane < end; lane++)
-                row[lane] = 0.0f;
-        }
-}
-
 typedef struct application {
     const bnorm_kernels *kernels;
     const bnorm_geometry *geometry;
     const bnorm_region *region;
+    bnorm_sweep sweep;
     const float *x;
     float *y;
     const float *center, *scale, *shift; /* of the region's first channel */
 } application;
 
-/* Rows of `width` lanes, from a block of an image of the region on; they lie a point apart, or an image. */
-static void apply_rows(const application *job, size_t image, size_t block, size_t rows, size_t width, bool along_images)
+/* Some rows of a block of an image; they lie a point apart, or an image. `image` and `block` count within the region.
+ */
+static void apply_rows(const application *job, size_t image, size_t block, size_t first, size_t rows, size_t width,
+                       bool along_images)
 {
     const bnorm_geometry *g = job->geometry;
     const bnorm_region *r = job->region;
-    size_t channel = block * g->block;
-    job->kernels->apply_nhwc_f32(
-        rows, width, job->x + offset(&g->in, r->image + image, r->block + block, r->point) + r->lane,
-        along_images ? g->in.image : g->in.point,
-        job->y + offset(&g->out, r->image + image, r->block + block, r->point) + r->lane,
-        along_images ? g->out.image : g->out.point, job->center + channel, job->scale + channel, job->shift + channel);
+    const size_t channel = block * g->block, lane = bnorm_min(r->block * g->block + r->lane + channel, g->channels);
+    bnorm_rows t = { .stream = job->sweep.stream, .rows = rows, .width = width };
+    t.used = bnorm_min(width, g->channels - lane);
+    t.x_stride = along_images ? g->in.image : g->in.point;
+    t.y_stride = along_images ? g->out.image : g->out.point;
+    t.x = job->x + offset(&g->in, r->image + image, r->block + block, r->point) + r->lane + first * t.x_stride;
+    t.y = job->y + offset(&g->out, r->image + image, r->block + block, r->point) + r->lane + first * t.y_stride;
+    t.center = job->center + channel;
+    t.scale = job->scale + channel;
+    t.shift = job->shift + channel;
+    job->kernels->apply_rows_f32(&t);
 }
 
-static void apply_planes(const application *job)
+static void apply_planes(const application *job, size_t image, size_t block, size_t units, size_t first, size_t lanes)
 {
     const bnorm_geometry *g = job->geometry;
     const bnorm_region *r = job->region;
-    for (size_t i = r->image; i < r->image + r->images; i++)
-        job->kernels->apply_nchw_f32(r->points, r->blocks, job->x + offset(&g->in, i, r->block, r->point), g->in.block,
-                                     job->y + offset(&g->out, i, r->block, r->point), g->out.block, job->center,
-                                     job->scale, job->shift);
+    const size_t channel = block * g->block;
+    bnorm_planes t = { .stream = job->sweep.stream, .width = g->block, .units = units, .lanes = lanes };
+    t.x = job->x + offset(&g->in, r->image + image, r->block + block, r->point) + first;
+    t.y = job->y + offset(&g->out, r->image + image, r->block + block, r->point) + first;
+    t.center = job->center + channel;
+    t.scale = job->scale + channel;
+    t.shift = job->shift + channel;
+    job->kernels->apply_planes_f32(&t);
 }
 
-void bnorm_apply_region(const bnorm_kernels *kernels, const bnorm_geometry *g, const bnorm_region *r, const float *x,
-                        float *y, const float *center, const float *scale, const float *shift)
+/* Rows that follow each other through the whole region. */
+static void apply_sequence(const application *job, size_t rows, size_t width, bool along_images, bool repeated)
 {
-    const application job = { kernels, g, r, x, y, center, scale, shift };
+    size_t piece = job->sweep.backwards ? bnorm_ceil_div(BACKWARDS_LANES, width) : rows;
+    for (size_t end = rows; end > 0;) {
+        size_t first = end > piece ? end - piece : 0;
+        if (repeated)
+            apply_planes(job, 0, 0, 1, first * width, (end - first) * width);
+        else
+            apply_rows(job, 0, 0, first, end - first, width, along_images);
+        end = first;
+    }
+}
+
+/* An image whose blocks are planes: dense, of a width that divides a tile. */
+static void apply_image(const application *job, size_t image)
+{
+    const bnorm_geometry *g = job->geometry;
+    const bnorm_region *r = job->region;
+    const size_t lanes = r->points * g->block, full = bnorm_min(r->blocks, g->channels / g->block - r->block);
+    if (g->in.block == lanes && g->out.block == lanes) {
+        if (full)
+            apply_planes(job, image, 0, full, 0, lanes);
+    } else {
+        for (size_t b = 0; b < full; b++)
+            apply_planes(job, image, b, 1, 0, lanes);
+    }
+    if (full < r->blocks)
+        apply_rows(job, image, full, 0, r->points, g->block, false);
+}
+
+void bnorm_apply_region(const bnorm_kernels *kernels, const bnorm_geometry *g, const bnorm_region *r, bnorm_sweep sweep,
+                        const float *x, float *y, const float *center, const float *scale, const float *shift)
+{
+    const application job = { kernels, g, r, sweep, x, y, center, scale, shift };
     bool blocks_adjacent = g->in.block == g->block && g->out.block == g->block && r->lanes == g->block;
     bool images_adjacent =
         r->points == g->points && g->in.image == g->points * g->in.point && g->out.image == g->points * g->out.point;
-    if (g->block == 1 && g->in.point == 1 && g->out.point == 1 && g->points > 1) {
-        apply_planes(&job);
-    } else if (g->points == 1 && blocks_adjacent) {
-        apply_rows(&job, 0, 0, r->images, r->blocks * g->block, true);
-        clear_padding(g, r, 0, r->images, y);
-    } else if (g->blocks == 1 && images_adjacent) {
-        apply_rows(&job, 0, 0, r->images * r->points, r->lanes, false);
-        clear_padding(g, r, 0, r->images, y);
-    } else {
+    bool planes = bnorm_planes_possible(g);
+    if (g->points == 1 && blocks_adjacent)
+        apply_sequence(&job, r->images, r->blocks * g->block, true, false);
+    else if (g->blocks == 1 && images_adjacent)
+        apply_sequence(&job, r->images * r->points, r->lanes, false, planes && g->channels == g->block);
+    else
         for (size_t i = 0; i < r->images; i++) {
-            for (size_t b = 0; b < r->blocks; b++)
-                apply_rows(&job, i, b, r->points, r->lanes, false);
-            clear_padding(g, r, i, 1, y);
+            size_t image = sweep.backwards ? r->images - 1 - i : i;
+            if (planes)
+                apply_image(&job, image);
+            else
+                for (size_t b = 0; b < r->blocks; b++)
+                    apply_rows(&job, image, b, 0, r->points, r->lanes, false);
         }
-    }
+    if (sweep.stream)
+        kernels->drain();
 }

@@ -178,3 +178,8 @@ bool bnorm_valid_epsilon(float epsilon)
 {
     return epsilon >= 0.0f && epsilon <= 3.402823466e38f;
 }
+
+bool bnorm_valid_hint(bnorm_hint hint)
+{
+    return hint == BNORM_AUTO || hint == BNORM_KEEP || hint == BNORM_STREAM;
+}

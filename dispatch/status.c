@@ -40,6 +40,8 @@ const char *bnorm_status_string(bnorm_status status)
         return "no such ISA, or it does not run on this CPU";
     case BNORM_UNSUPPORTED:
         return "not supported by this version or build";
+    case BNORM_BAD_HINT:
+        return "hint is not one of bnorm_hint";
     }
     return "unknown status";
 }

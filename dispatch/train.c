@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Training: collect each channel's statistics in the order of docs/numerics.md, then normalise by them.
+ * Training: each channel's statistics, then the normalised output.
  *
- * A unit is a channel block, or the whole row where channels lie side by side. With enough units for every thread, a
- * task takes a batch of units that fits a cache through all steps ("fused"). Otherwise the units are cut into segments
- * and strips of lanes, collected by one set of tasks and applied by another ("split"). Either way the same operations
- * happen in the same order.
+ * With enough units for every thread, a task takes a group of units that fits a cache through all steps ("fused");
+ * where the tensor does not fit the caches, the statistics of the next group are collected in the loop that normalises
+ * this one ("pipelined"). Otherwise the units are cut into segments and strips of lanes, collected by one set of tasks
+ * and normalised by another ("split"). Either way the same operations happen in the same order.
  */
 #include <stdint.h>
 #include <string.h>
@@ -13,32 +13,23 @@
 #include "internal.h"
 
 enum {
-    SEGMENT_ROWS = 2048, /* super-rows of a segment, at most: part of the order of the statistics */
-    BATCH_CHANNELS = 64, /* that a fused task takes at a time; a block may be larger */
+    GROUP_CHANNELS = 64, /* that a task takes at a time, at most; a block may be larger */
     TASKS_PER_THREAD = 4,
+    PIPELINED_TASKS_PER_THREAD = 2, /* each begins with a group whose collecting overlaps nothing */
     ALIGNMENT = 64
 };
 
 /* How the work of one call is laid out. */
 typedef struct plan {
-    bnorm_walk walk; /* of a unit in x */
-    size_t units, unit_stride;
-    size_t super_rows; /* of a unit */
-    size_t segments, segment_rows;
+    bnorm_order order;
+    size_t width; /* threads worth using */
+    bnorm_sweep sweep;
     bool split;
-    size_t batch_units, batches; /* fused */
     size_t strips; /* split */
+    bool pipelined;
+    size_t group_units, groups; /* not split */
     size_t tasks;
 } plan;
-
-/* Scratch memory for the channels that a task works on. */
-typedef struct scratch {
-    float *pivot, *sum, *sum_sq;
-    bnorm_coefficients coefficients;
-    double *total, *total_sq;
-    double *part_mean, *part_m2; /* of one segment */
-    double *mean, *m2;
-} scratch;
 
 typedef struct training {
     const bnorm_kernels *kernels;
@@ -47,56 +38,77 @@ typedef struct training {
     plan plan;
     const float *x;
     float *y;
-    char *task_scratch;
-    size_t task_scratch_bytes;
+    char *scratch;
+    size_t scratch_bytes; /* for the channels that a task works on at a time */
     double *segment_mean, *segment_m2; /* split: [segment][unit][lane] */
-    scratch whole; /* split: of all channels */
+    bnorm_scratch whole; /* split: of all channels */
     bnorm_grid grid;
 } training;
 
 /* ---- The plan ---- */
 
-static bnorm_walk walk_of(const bnorm_geometry *g, bool one_row)
+/* What the kernel that collects and applies asks for. */
+static bool can_pipeline(const bnorm_geometry *g, const bnorm_order *o)
 {
-    bnorm_walk w = { .points = g->points, .block = g->block, .image_stride = g->in.image, .point_stride = g->in.point };
-    w.block_stride = g->in.block;
-    w.width = one_row ? g->blocks * g->block : g->block;
-    w.folded = bnorm_folded_rows(w.width);
-    w.run_rows = one_row ? g->batch * g->points : g->points;
-    w.run_super_rows = bnorm_ceil_div(w.run_rows, w.folded);
-    w.run_stride = g->in.image;
-    size_t pitch = g->points == 1 ? g->in.image : g->in.point;
-    w.super_row_stride = w.folded * pitch;
-    bool row_adjacent = !one_row || g->blocks == 1 || g->in.block == g->block;
-    bool rows_even = !one_row || g->points == 1 || g->batch == 1 || g->in.image == g->points * g->in.point;
-    w.dense = row_adjacent && rows_even && (w.folded == 1 || pitch == w.width);
-    return w;
+    const size_t plane = g->points * g->block;
+    return bnorm_planes_possible(g) && o->units > 1 && plane >= BNORM_TILE && g->channels % g->block == 0 &&
+           g->in.block == plane && g->out.block == plane && o->walk.folded * o->walk.width == BNORM_TILE;
 }
 
-static plan make_plan(const bnorm_tuning *tuning, const bnorm_geometry *g, const bnorm_executor *executor)
+static size_t bytes_of_unit(const bnorm_geometry *g, const bnorm_order *o)
 {
-    bool one_row = g->blocks == 1 || g->points == 1;
-    size_t width = bnorm_useful_width(tuning, g, executor);
-    size_t parts = width == 1 ? 1 : width * TASKS_PER_THREAD;
-    plan p = { .walk = walk_of(g, one_row), .units = one_row ? 1 : g->blocks, .unit_stride = g->in.block };
-    p.super_rows = p.walk.run_super_rows * (one_row ? 1 : g->batch);
-    p.segment_rows = bnorm_ceil_div(p.super_rows, bnorm_ceil_div(p.super_rows, SEGMENT_ROWS));
-    p.segment_rows = bnorm_ceil_div(p.segment_rows, BNORM_GROUP) * BNORM_GROUP;
-    p.segments = bnorm_ceil_div(p.super_rows, p.segment_rows);
-    p.split = width > 1 && p.units < 2 * width;
-    if (p.split) {
-        bool strips_possible = one_row && p.walk.dense && p.walk.folded == 1;
-        size_t most = strips_possible ? bnorm_ceil_div(p.walk.width, tuning->strip_lanes) : 1;
-        p.strips = bnorm_min(most, bnorm_ceil_div(parts, p.units * p.segments));
-        p.tasks = bnorm_min(parts, p.units * p.segments * p.strips);
-    } else {
-        size_t unit_bytes = g->batch * g->points * p.walk.width * sizeof(float);
-        p.batch_units = bnorm_min(tuning->batch_bytes / unit_bytes, BATCH_CHANNELS / p.walk.width);
-        p.batch_units = bnorm_min(p.batch_units, bnorm_ceil_div(p.units, parts));
-        p.batch_units += p.batch_units == 0;
-        p.batches = bnorm_ceil_div(p.units, p.batch_units);
-        p.tasks = bnorm_min(parts, p.batches);
-    }
+    return g->batch * g->points * o->walk.width * sizeof(float);
+}
+
+static size_t most_tasks(const plan *p)
+{
+    return p->width == 1 ? 1 : p->width * (p->pipelined ? PIPELINED_TASKS_PER_THREAD : TASKS_PER_THREAD);
+}
+
+/* Groups of at most so many bytes of x, if a unit is not larger. */
+static void cut_groups(plan *p, const bnorm_geometry *g, size_t bytes)
+{
+    const bnorm_order *o = &p->order;
+    size_t units = bnorm_min(bytes / bytes_of_unit(g, o), GROUP_CHANNELS / o->walk.width);
+    p->group_units = units ? bnorm_min(units, bnorm_ceil_div(o->units, most_tasks(p))) : 1;
+    p->groups = bnorm_ceil_div(o->units, p->group_units);
+    p->tasks = bnorm_min(most_tasks(p), p->groups);
+}
+
+/*
+ * Groups from cache: a quarter of what a core has leaves room for y. Groups from memory: the longer the runs of an
+ * image, the faster memory is, so they take what each thread can have of the largest cache; two groups are there at a
+ * time, beside what others keep in it. A unit too large for that is read twice, the second time backwards.
+ */
+static void plan_groups(plan *p, const bnorm_tuning *tuning, const bnorm_geometry *g, bool cold)
+{
+    size_t core = tuning->core_cache, share = tuning->shared_cache / p->width;
+    p->pipelined = cold && can_pipeline(g, &p->order) && bytes_of_unit(g, &p->order) <= share / 4;
+    cut_groups(p, g, !p->pipelined ? core / 4 : share / 8 > core / 2 ? share / 8 : core / 2);
+}
+
+static void plan_split(plan *p, const bnorm_tuning *tuning)
+{
+    const bnorm_walk *w = &p->order.walk;
+    size_t items = p->order.units * p->order.segments;
+    bool strips_possible = p->order.units == 1 && w->dense && w->folded == 1;
+    size_t most = strips_possible ? bnorm_ceil_div(w->width, tuning->strip_lanes) : 1;
+    p->strips = bnorm_min(most, bnorm_ceil_div(most_tasks(p), items));
+    p->tasks = bnorm_min(most_tasks(p), items * p->strips);
+}
+
+static plan make_plan(const bnorm_tuning *tuning, const bnorm_geometry *g, const bnorm_executor *executor,
+                      bnorm_hint hint, bool in_place)
+{
+    const bool cold = bnorm_is_cold(tuning, g, in_place);
+    plan p = { .order = bnorm_order_of(g), .width = bnorm_useful_width(tuning, g, executor) };
+    p.sweep.stream = bnorm_should_stream(hint, cold, in_place);
+    p.sweep.backwards = cold;
+    p.split = p.width > 1 && p.order.units < 2 * p.width;
+    if (p.split)
+        plan_split(&p, tuning);
+    else
+        plan_groups(&p, tuning, g, cold);
     return p;
 }
 
@@ -110,9 +122,9 @@ static void *carve(char *base, size_t *used, size_t bytes)
     return piece;
 }
 
-static scratch carve_scratch(char *base, size_t *used, size_t channels)
+static bnorm_scratch carve_scratch(char *base, size_t *used, size_t channels, size_t units)
 {
-    scratch s;
+    bnorm_scratch s;
     float **floats[] = { &s.pivot,
                          &s.sum,
                          &s.sum_sq,
@@ -126,123 +138,58 @@ static scratch carve_scratch(char *base, size_t *used, size_t channels)
         *floats[i] = carve(base, used, channels * sizeof(float));
     for (size_t i = 0; i < sizeof(doubles) / sizeof(*doubles); i++)
         *doubles[i] = carve(base, used, channels * sizeof(double));
+    s.collector_sums = carve(base, used, units * BNORM_COLLECTOR_SUMS * sizeof(float));
     return s;
 }
 
-static size_t task_channels(const plan *p)
+/* Of the channels that a task works on at a time. */
+static bnorm_scratch carve_task_scratch(const plan *p, char *base, size_t *used)
 {
-    return p->split ? bnorm_ceil_div(p->walk.width, p->strips) : p->batch_units * p->walk.width;
+    size_t channels = p->split ? bnorm_ceil_div(p->order.walk.width, p->strips) : p->group_units * p->order.walk.width;
+    return carve_scratch(base, used, channels, p->pipelined ? p->group_units : 0);
+}
+
+/* In a pipeline a task has two: of the group that is normalised and of the one that is collected. */
+static bnorm_scratch scratch_of(const training *job, size_t task, size_t second)
+{
+    size_t used = 0, index = job->plan.pipelined ? 2 * task + second : task;
+    return carve_task_scratch(&job->plan, job->scratch + index * job->scratch_bytes, &used);
 }
 
 /* Lays out the workspace, which begins at an aligned base, and returns its size; with base NULL it only counts. */
 static size_t lay_out(training *job, char *base)
 {
     const plan *p = &job->plan;
-    size_t used = 0, all = p->units * p->walk.width;
-    job->task_scratch_bytes = 0;
-    carve_scratch(NULL, &job->task_scratch_bytes, task_channels(p));
-    job->task_scratch = carve(base, &used, p->tasks * job->task_scratch_bytes);
+    size_t used = 0, all = p->order.units * p->order.walk.width;
+    job->scratch_bytes = 0;
+    carve_task_scratch(p, NULL, &job->scratch_bytes);
+    job->scratch = carve(base, &used, p->tasks * (p->pipelined ? 2 : 1) * job->scratch_bytes);
     if (p->split) {
-        job->segment_mean = carve(base, &used, p->segments * all * sizeof(double));
-        job->segment_m2 = carve(base, &used, p->segments * all * sizeof(double));
-        job->whole = carve_scratch(base, &used, all);
+        job->segment_mean = carve(base, &used, p->order.segments * all * sizeof(double));
+        job->segment_m2 = carve(base, &used, p->order.segments * all * sizeof(double));
+        job->whole = carve_scratch(base, &used, all, 0);
     }
     return used;
 }
 
-static scratch scratch_of(const training *job, size_t task)
+/* Enough for every hint and size of the caches, which may change between the query and the call. */
+static size_t workspace_bytes(const training *job)
 {
-    size_t used = 0;
-    return carve_scratch(job->task_scratch + task * job->task_scratch_bytes, &used, task_channels(&job->plan));
-}
-
-static size_t workspace_bytes(training *job)
-{
-    return lay_out(job, NULL) + ALIGNMENT - 1;
-}
-
-/* ---- Statistics ---- */
-
-/* How many values of a channel lie before a super-row. */
-static size_t values_before(const bnorm_walk *w, size_t super_row)
-{
-    size_t run = super_row / w->run_super_rows, row = super_row % w->run_super_rows;
-    return run * w->run_rows + row * w->folded;
-}
-
-static size_t values_in_segment(const plan *p, size_t segment)
-{
-    size_t begin = segment * p->segment_rows, end = bnorm_min(begin + p->segment_rows, p->super_rows);
-    return values_before(&p->walk, end) - values_before(&p->walk, begin);
-}
-
-/* The first value of each channel from a super-row on. */
-static void first_values(const bnorm_walk *w, const float *x, size_t units, size_t unit_stride, size_t super_row,
-                         float *pivot)
-{
-    size_t row = values_before(w, super_row);
-    x += row / w->points * w->image_stride + row % w->points * w->point_stride;
-    for (size_t u = 0; u < units; u++, x += unit_stride, pivot += w->width)
-        for (size_t lane = 0; lane < w->width; lane++)
-            pivot[lane] = x[w->width == w->block ? lane : lane / w->block * w->block_stride + lane % w->block];
-}
-
-static void collect(const training *job, const bnorm_walk *w, const float *x, size_t units, size_t first, size_t rows,
-                    const scratch *s, float *sum_sq)
-{
-    const bnorm_kernels *k = job->kernels;
-    (w->width == 1 ? k->collect_nchw_f32 : k->collect_nhwc_f32)(w, x, units, job->plan.unit_stride, first, rows,
-                                                                s->pivot, s->sum, sum_sq);
-}
-
-/* Adds `rows` super-rows to the moments of the `before` values that precede them; the pivot follows the mean. */
-static void collect_epoch(const training *job, const bnorm_walk *w, const float *x, size_t units, size_t before,
-                          size_t first, size_t rows, const scratch *s, double *mean, double *m2)
-{
-    const bnorm_kernels *k = job->kernels;
-    size_t channels = units * w->width, end = first + rows;
-    size_t count = values_before(w, end) - values_before(w, first);
-    bool chunks = rows > BNORM_CHUNK;
-    if (chunks) {
-        memset(s->total, 0, channels * sizeof(*s->total));
-        memset(s->total_sq, 0, channels * sizeof(*s->total_sq));
+    training most = *job;
+    size_t bytes = 0;
+    if (job->plan.split)
+        return lay_out(&most, NULL) + ALIGNMENT - 1;
+    for (int pipelined = 0; pipelined <= can_pipeline(&job->geometry, &job->plan.order); pipelined++) {
+        most.plan.pipelined = pipelined;
+        cut_groups(&most.plan, &job->geometry, SIZE_MAX);
+        most.plan.tasks = bnorm_min(most_tasks(&most.plan), job->plan.order.units);
+        size_t needed = lay_out(&most, NULL);
+        bytes = needed > bytes ? needed : bytes;
     }
-    for (size_t row = first; row < end; row += BNORM_CHUNK) {
-        collect(job, w, x, units, row, bnorm_min(end - row, BNORM_CHUNK), s, s->sum_sq);
-        if (end - row > BNORM_CHUNK)
-            k->accumulate_f64(channels, s->sum, s->sum_sq, s->total, s->total_sq);
-    }
-    k->conclude_f64(channels, (double)before, (double)count, s->sum, s->sum_sq, chunks ? s->total : NULL,
-                    chunks ? s->total_sq : NULL, s->pivot, mean, m2);
+    return bytes + ALIGNMENT - 1;
 }
 
-/*
- * The mean and m2 of a segment. Its first group is looked at twice: for the mean about its first value, and then about
- * that mean; each further epoch is as long as all that came before it, and taken about the mean of that.
- */
-static void collect_segment(const training *job, const bnorm_walk *w, const float *x, size_t units, size_t segment,
-                            const scratch *s, double *mean, double *m2)
-{
-    const plan *p = &job->plan;
-    size_t begin = segment * p->segment_rows, end = bnorm_min(begin + p->segment_rows, p->super_rows);
-    size_t epoch = bnorm_min(BNORM_GROUP, end - begin), origin = values_before(w, begin);
-    first_values(w, x, units, p->unit_stride, begin, s->pivot);
-    collect(job, w, x, units, begin, epoch, s, NULL);
-    job->kernels->recenter_f64(units * w->width, (double)(values_before(w, begin + epoch) - origin), s->sum, s->pivot);
-    for (size_t row = begin; row < end; row += epoch) {
-        epoch = row == begin ? epoch : bnorm_min(row - begin, end - row);
-        collect_epoch(job, w, x, units, values_before(w, row) - origin, row, epoch, s, mean, m2);
-    }
-}
-
-/* A segment's moments join those of all segments before it. */
-static void merge_segment(const training *job, size_t channels, size_t segment, const double *mean, const double *m2,
-                          const scratch *s)
-{
-    size_t before = values_before(&job->plan.walk, segment * job->plan.segment_rows);
-    size_t count = values_in_segment(&job->plan, segment);
-    job->kernels->merge_f64(channels, (double)before, (double)count, s->mean, s->m2, mean, m2);
-}
+/* ---- What is kept of the statistics ---- */
 
 static void update_running(const bnorm_train_params *p, double count, size_t channel, size_t channels,
                            const double *mean, const double *m2)
@@ -262,7 +209,7 @@ static void update_running(const bnorm_train_params *p, double count, size_t cha
 }
 
 /* Coefficients of `lanes` channels, of which those past the last are padding, and what the caller keeps of them. */
-static void finish(const training *job, size_t channel, size_t lanes, const scratch *s)
+static void finish(const training *job, size_t channel, size_t lanes, const bnorm_scratch *s)
 {
     const bnorm_train_params *p = &job->params;
     const bnorm_coefficients *c = &s->coefficients;
@@ -270,9 +217,6 @@ static void finish(const training *job, size_t channel, size_t lanes, const scra
     size_t used = bnorm_min(lanes, job->geometry.channels - channel);
     job->kernels->coefficients_f64(used, count, s->mean, s->m2, p->gamma ? p->gamma + channel : NULL,
                                    p->beta ? p->beta + channel : NULL, (double)p->epsilon, c);
-    memset(c->center + used, 0, (lanes - used) * sizeof(float));
-    memset(c->scale + used, 0, (lanes - used) * sizeof(float));
-    memset(c->shift + used, 0, (lanes - used) * sizeof(float));
     update_running(p, count, channel, used, s->mean, s->m2);
     if (p->saved_mean)
         memcpy(p->saved_mean + channel, c->center, used * sizeof(float));
@@ -282,31 +226,77 @@ static void finish(const training *job, size_t channel, size_t lanes, const scra
         memcpy(p->saved_rstd + channel, c->rstd, used * sizeof(float));
 }
 
-/* ---- Fused: all steps for a batch of units ---- */
+/* ---- Fused: all steps for a group of units ---- */
+
+/* Normalises one group while the next is collected. */
+static void collect_and_apply(const training *job, size_t unit, size_t units, const bnorm_scratch *s, size_t next_units,
+                              const bnorm_scratch *next)
+{
+    const bnorm_geometry *g = &job->geometry;
+    const bnorm_order *o = &job->plan.order;
+    const float *x = job->x + unit * g->in.block;
+    const bnorm_collector collector = {
+        .walk = &o->walk,
+        .x = x + units * g->in.block,
+        .units = next_units,
+        .unit_stride = g->in.block,
+        .super_rows = o->super_rows,
+        .segment_rows = o->segment_rows,
+        .pivot = next->pivot,
+        .sums = next->collector_sums,
+        .total = next->total,
+        .total_sq = next->total_sq,
+        .part_mean = next->part_mean,
+        .part_m2 = next->part_m2,
+        .mean = next->mean,
+        .m2 = next->m2,
+    };
+    bnorm_planes planes = { .stream = job->plan.sweep.stream, .width = g->block, .units = units };
+    planes.lanes = g->points * g->block;
+    planes.center = s->coefficients.center;
+    planes.scale = s->coefficients.scale;
+    planes.shift = s->coefficients.shift;
+    for (size_t image = 0; image < g->batch; image++) {
+        planes.x = x + image * g->in.image;
+        planes.y = job->y + image * g->out.image + unit * g->out.block;
+        job->kernels->collect_apply_f32(&collector, image, &planes);
+    }
+    if (planes.stream)
+        job->kernels->drain();
+}
+
+static void apply_group(const training *job, size_t unit, size_t units, const bnorm_scratch *s)
+{
+    bnorm_region region = bnorm_whole(&job->geometry);
+    if (job->plan.order.units > 1) {
+        region.block = unit;
+        region.blocks = units;
+    }
+    bnorm_apply_region(job->kernels, &job->geometry, &region, job->plan.sweep, job->x, job->y, s->coefficients.center,
+                       s->coefficients.scale, s->coefficients.shift);
+}
+
+static size_t units_of_group(const plan *p, size_t group)
+{
+    return bnorm_min(p->group_units, p->order.units - group * p->group_units);
+}
 
 static void fused_task(void *argument, size_t task)
 {
     const training *job = argument;
     const plan *p = &job->plan;
-    const scratch s = scratch_of(job, task);
-    size_t last = bnorm_part(p->batches, p->tasks, task + 1);
-    for (size_t batch = bnorm_part(p->batches, p->tasks, task); batch < last; batch++) {
-        size_t unit = batch * p->batch_units;
-        size_t units = bnorm_min(p->batch_units, p->units - unit), lanes = units * p->walk.width;
-        const float *x = job->x + unit * p->unit_stride;
-        collect_segment(job, &p->walk, x, units, 0, &s, s.mean, s.m2);
-        for (size_t segment = 1; segment < p->segments; segment++) {
-            collect_segment(job, &p->walk, x, units, segment, &s, s.part_mean, s.part_m2);
-            merge_segment(job, lanes, segment, s.part_mean, s.part_m2, &s);
-        }
-        finish(job, unit * p->walk.width, lanes, &s);
-        bnorm_region region = bnorm_whole(&job->geometry);
-        if (p->units > 1) {
-            region.block = unit;
-            region.blocks = units;
-        }
-        bnorm_apply_region(job->kernels, &job->geometry, &region, job->x, job->y, s.coefficients.center,
-                           s.coefficients.scale, s.coefficients.shift);
+    bnorm_scratch scratch[2] = { scratch_of(job, task, 0), scratch_of(job, task, p->pipelined) };
+    const size_t first = bnorm_part(p->groups, p->tasks, task), last = bnorm_part(p->groups, p->tasks, task + 1);
+    for (size_t group = first; group < last; group++) {
+        const size_t unit = group * p->group_units, units = units_of_group(p, group);
+        const bnorm_scratch *s = &scratch[(group - first) % 2];
+        if (!p->pipelined || group == first)
+            bnorm_collect_units(job->kernels, &p->order, job->x + unit * p->order.unit_stride, units, s);
+        finish(job, unit * p->order.walk.width, units * p->order.walk.width, s);
+        if (p->pipelined && group + 1 < last)
+            collect_and_apply(job, unit, units, s, units_of_group(p, group + 1), &scratch[(group - first + 1) % 2]);
+        else
+            apply_group(job, unit, units, s);
     }
 }
 
@@ -316,42 +306,47 @@ static void split_collect_task(void *argument, size_t task)
 {
     const training *job = argument;
     const plan *p = &job->plan;
-    const scratch s = scratch_of(job, task);
-    size_t items = p->units * p->segments * p->strips, last = bnorm_part(items, p->tasks, task + 1);
+    const bnorm_scratch s = scratch_of(job, task, 0);
+    const size_t width = p->order.walk.width, items = p->order.units * p->order.segments * p->strips;
+    const size_t last = bnorm_part(items, p->tasks, task + 1);
     for (size_t item = bnorm_part(items, p->tasks, task); item < last; item++) {
-        size_t strip = item % p->strips, segment = item / p->strips % p->segments;
-        size_t unit = item / p->strips / p->segments;
-        size_t lane = bnorm_part(p->walk.width, p->strips, strip);
-        size_t place = (segment * p->units + unit) * p->walk.width + lane;
-        bnorm_walk walk = p->walk;
+        size_t strip = item % p->strips, segment = item / p->strips % p->order.segments;
+        size_t unit = item / p->strips / p->order.segments;
+        size_t lane = bnorm_part(width, p->strips, strip);
+        size_t place = (segment * p->order.units + unit) * width + lane;
+        bnorm_order order = p->order;
         if (p->strips > 1) {
-            walk.width = bnorm_part(p->walk.width, p->strips, strip + 1) - lane;
-            walk.block = walk.width;
+            order.walk.width = bnorm_part(width, p->strips, strip + 1) - lane;
+            order.walk.block = order.walk.width;
         }
-        collect_segment(job, &walk, job->x + unit * p->unit_stride + lane, 1, segment, &s, job->segment_mean + place,
-                        job->segment_m2 + place);
+        bnorm_collect_segment(job->kernels, &order, job->x + unit * p->order.unit_stride + lane, 1, segment, &s,
+                              job->segment_mean + place, job->segment_m2 + place);
     }
 }
 
 static void split_finish(const training *job)
 {
-    size_t all = job->plan.units * job->plan.walk.width;
-    memcpy(job->whole.mean, job->segment_mean, all * sizeof(*job->whole.mean));
-    memcpy(job->whole.m2, job->segment_m2, all * sizeof(*job->whole.m2));
-    for (size_t segment = 1; segment < job->plan.segments; segment++)
-        merge_segment(job, all, segment, job->segment_mean + segment * all, job->segment_m2 + segment * all,
-                      &job->whole);
-    finish(job, 0, all, &job->whole);
+    const bnorm_order *o = &job->plan.order;
+    const bnorm_scratch *s = &job->whole;
+    size_t all = o->units * o->walk.width;
+    memcpy(s->mean, job->segment_mean, all * sizeof(*s->mean));
+    memcpy(s->m2, job->segment_m2, all * sizeof(*s->m2));
+    for (size_t segment = 1; segment < o->segments; segment++)
+        bnorm_merge_segment(job->kernels, o, all, segment, job->segment_mean + segment * all,
+                            job->segment_m2 + segment * all, s->mean, s->m2);
+    finish(job, 0, all, s);
 }
 
+/* On the way back from where the collecting ended, as far as tasks run in the order of their numbers. */
 static void split_apply_task(void *argument, size_t task)
 {
     const training *job = argument;
     const bnorm_coefficients *c = &job->whole.coefficients;
-    bnorm_region region = bnorm_grid_region(&job->geometry, job->grid, task);
+    size_t index = job->plan.sweep.backwards ? bnorm_grid_size(job->grid) - 1 - task : task;
+    bnorm_region region = bnorm_grid_region(&job->geometry, job->grid, index);
     size_t channel = region.block * job->geometry.block;
-    bnorm_apply_region(job->kernels, &job->geometry, &region, job->x, job->y, c->center + channel, c->scale + channel,
-                       c->shift + channel);
+    bnorm_apply_region(job->kernels, &job->geometry, &region, job->plan.sweep, job->x, job->y, c->center + channel,
+                       c->scale + channel, c->shift + channel);
 }
 
 /* ---- The call ---- */
@@ -368,6 +363,8 @@ static bnorm_status check(const training *job, const void *x, const void *y, con
         return BNORM_BAD_MOMENTUM;
     if (p->running_variance != BNORM_UNBIASED && p->running_variance != BNORM_BIASED)
         return BNORM_BAD_VARIANCE;
+    if (!bnorm_valid_hint(p->hint))
+        return BNORM_BAD_HINT;
     status = bnorm_check_tensors(&job->geometry, x, y);
     if (status || job->geometry.empty)
         return status;
@@ -412,7 +409,7 @@ bnorm_status bnorm_train_on(const bnorm_kernels *kernels, const bnorm_tuning *tu
         status = check(&job, x, y, executor);
     if (status || job.geometry.empty)
         return status;
-    job.plan = make_plan(tuning, &job.geometry, executor);
+    job.plan = make_plan(tuning, &job.geometry, executor, job.params.hint, x == y);
     status = check_memory(&job, x, y, workspace, workspace_size, workspace_bytes(&job));
     if (status)
         return status;
@@ -431,8 +428,8 @@ bnorm_status bnorm_train_on(const bnorm_kernels *kernels, const bnorm_tuning *tu
 bnorm_status bnorm_train(const bnorm_shape *shape, const bnorm_train_params *params, const void *x, void *y,
                          void *workspace, size_t workspace_size, const bnorm_executor *executor)
 {
-    return bnorm_train_on(bnorm_kernels_chosen(), &bnorm_default_tuning, shape, params, x, y, workspace, workspace_size,
-                          executor);
+    const bnorm_tuning tuning = bnorm_default_tuning();
+    return bnorm_train_on(bnorm_kernels_chosen(), &tuning, shape, params, x, y, workspace, workspace_size, executor);
 }
 
 bnorm_status bnorm_workspace_size_on(const bnorm_tuning *tuning, const bnorm_shape *shape, bnorm_operation operation,
@@ -450,7 +447,7 @@ bnorm_status bnorm_workspace_size_on(const bnorm_tuning *tuning, const bnorm_sha
         return status;
     *size = 0;
     if (operation == BNORM_TRAIN && !job.geometry.empty) {
-        job.plan = make_plan(tuning, &job.geometry, executor);
+        job.plan = make_plan(tuning, &job.geometry, executor, BNORM_AUTO, false);
         *size = workspace_bytes(&job);
     }
     return BNORM_OK;
@@ -459,5 +456,6 @@ bnorm_status bnorm_workspace_size_on(const bnorm_tuning *tuning, const bnorm_sha
 bnorm_status bnorm_workspace_size(const bnorm_shape *shape, bnorm_operation operation, const bnorm_executor *executor,
                                   size_t *size)
 {
-    return bnorm_workspace_size_on(&bnorm_default_tuning, shape, operation, executor, size);
+    const bnorm_tuning tuning = bnorm_default_tuning();
+    return bnorm_workspace_size_on(&tuning, shape, operation, executor, size);
 }

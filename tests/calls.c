@@ -121,11 +121,12 @@ static size_t ways_tried;
 
 static void check_way(const job *j, const result *expected, const way *w, const char *name)
 {
-    check_context("%s %s %s batch %zu channels %zu points %zu block %zu%s: %s, in %d out %d, width %zu%s%s",
+    check_context("%s %s %s batch %zu channels %zu points %zu block %zu%s: %s, in %d out %d, width %zu, caches of %zu "
+                  "and %zu, hint %d%s",
                   j->training ? "train" : "infer", name, j->with_parameters ? "gamma" : "plain", j->shape.batch,
                   j->shape.channels, j->shape.points, j->shape.block, w->in_place ? " in place" : "", w->kernels->name,
-                  (int)w->in, (int)w->out, w->executor ? w->executor->width : 1,
-                  w->tuning == &tiny_tuning ? ", tiny" : "", w->side == FLUSH_END ? ", at the end" : ", at the start");
+                  (int)w->in, (int)w->out, w->executor ? w->executor->width : 1, w->tuning->core_cache,
+                  w->tuning->shared_cache, (int)w->hint, w->side == FLUSH_END ? ", at the end" : ", at the start");
     check_same(j, expected, w);
     ways_tried++;
 }
@@ -135,17 +136,19 @@ static void check_ways(const job *j, const result *expected, const char *name, b
 {
     const bnorm_executor executors[] = { { 0 }, executor_backwards(2), executor_backwards(64), executor_threads(3) };
     enum { FEW = 2, ALL = 4 }; /* starting threads is slow: only where all ways are tried */
-    size_t executor_count = all ? ALL : ALL - 1, count = 2 * 2 * executor_count * SPACING_COUNT * 2;
+    size_t executor_count = all ? ALL : ALL - 1, count = TUNING_COUNT * 2 * executor_count * SPACING_COUNT * 2;
     const bnorm_kernels *kernels;
     for (size_t k = 0; (kernels = bnorm_kernels_at(k)) != NULL; k++)
         for (size_t i = 0; i < (all ? count : FEW); i++) {
             size_t n = all ? i : random_below(r, count);
-            way w = { .kernels = kernels, .tuning = n % 2 ? &tiny_tuning : &bnorm_default_tuning };
-            w.in_place = n / 2 % 2;
-            w.executor = n / 4 % executor_count ? &executors[n / 4 % executor_count] : NULL;
-            w.in = (spacing)(n / 4 / executor_count % SPACING_COUNT);
+            way w = { .kernels = kernels, .tuning = tunings[n % TUNING_COUNT] };
+            n /= TUNING_COUNT;
+            w.in_place = n % 2;
+            w.executor = n / 2 % executor_count ? &executors[n / 2 % executor_count] : NULL;
+            w.in = (spacing)(n / 2 / executor_count % SPACING_COUNT);
             w.out = w.in_place || random_below(r, 2) ? w.in : (spacing)random_below(r, SPACING_COUNT);
-            w.side = n / 4 / executor_count / SPACING_COUNT % 2 ? FLUSH_END : FLUSH_START;
+            w.side = n / 2 / executor_count / SPACING_COUNT % 2 ? FLUSH_END : FLUSH_START;
+            w.hint = (bnorm_hint)random_below(r, 3);
             check_way(j, expected, &w, name);
         }
 }
@@ -156,7 +159,7 @@ static void check_shape(size_t batch, size_t channels, size_t points, size_t blo
     for (int training = 0; training < 2; training++)
         for (int parameters = 0; parameters < 2; parameters++) {
             job j = job_new(batch, channels, points, block, class, check_seed(), training, parameters);
-            way plain = { .tuning = &bnorm_default_tuning };
+            way plain = { .tuning = &usual_tuning };
             plain.kernels = bnorm_kernels_at(bnorm_isa_count() - 1);
             check_context("%s %s batch %zu channels %zu points %zu block %zu", training ? "train" : "infer",
                           input_name(class), batch, channels, points, block);

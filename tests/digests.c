@@ -61,18 +61,19 @@ static void check_case(const job *j, const char *name, FILE *file)
 {
     const bnorm_executor executors[] = { executor_threads(2), executor_backwards(64) };
     const bnorm_kernels *kernels;
-    way w = { .tuning = &bnorm_default_tuning, .kernels = bnorm_kernels_at(bnorm_isa_count() - 1) };
+    way w = { .tuning = &usual_tuning, .kernels = bnorm_kernels_at(bnorm_isa_count() - 1) };
     if (!file) {
         printf("%s %016llx\n", name, (unsigned long long)digest_of(j, &w));
         return;
     }
     uint64_t expected = expected_digest(file, name);
     for (size_t k = 0; (kernels = bnorm_kernels_at(k)) != NULL; k++)
-        for (int threads = 0; threads < 3; threads++) {
+        for (int i = 0; i < 3 * TUNING_COUNT; i++) {
             w.kernels = kernels;
-            w.executor = threads ? &executors[threads - 1] : NULL;
-            w.tuning = threads ? &tiny_tuning : &bnorm_default_tuning;
-            check_context("%s %s, width %zu", name, kernels->name, threads ? w.executor->width : 1);
+            w.executor = i % 3 ? &executors[i % 3 - 1] : NULL;
+            w.tuning = tunings[i / 3];
+            check_context("%s %s, width %zu, caches of %zu and %zu", name, kernels->name,
+                          w.executor ? w.executor->width : 1, w.tuning->core_cache, w.tuning->shared_cache);
             check(digest_of(j, &w) == expected, "not the digest of tests/digests.txt");
         }
 }

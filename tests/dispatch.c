@@ -176,6 +176,94 @@ static void check_setting(void)
     check(bnorm_set_isa(NULL) == BNORM_OK && strcmp(bnorm_isa(), bnorm_isa_name(0)) == 0, "NULL is not the default");
 }
 
+/* ---- Caches ---- */
+
+#if defined(__linux__) && (defined(__x86_64__) || defined(__i386__))
+
+/* A line of a cache of the first CPU, as the kernel of the operating system tells. */
+static bool read_line(int index, const char *name, char *line, int size)
+{
+    char path[96];
+    snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu0/cache/index%d/%s", index, name);
+    FILE *file = fopen(path, "r");
+    bool read = file && fgets(line, size, file);
+    if (file)
+        fclose(file);
+    return read;
+}
+
+static void check_found_caches(void)
+{
+    size_t core = 0, shared = 0, found_core, found_shared;
+    char level[32], type[32], size[32];
+    for (int i = 0;
+         read_line(i, "level", level, 32) && read_line(i, "type", type, 32) && read_line(i, "size", size, 32); i++) {
+        size_t bytes = strtoull(size, NULL, 10) * 1024;
+        if (strncmp(type, "Instruction", 11) == 0)
+            continue;
+        if (atoi(level) <= 2)
+            core = bytes;
+        if (atoi(level) >= 2)
+            shared = bytes;
+    }
+    if (!shared) {
+        check_skip("the system does not tell the sizes of its caches");
+        return;
+    }
+    bnorm_cache_sizes(&found_core, &found_shared);
+    check(found_core == core && found_shared == shared, "not the caches that the system shows");
+}
+
+#else
+
+static void check_found_caches(void)
+{
+    check_skip("there is nothing to compare the caches with on this system");
+}
+
+#endif
+
+/* Training that asks for its workspace while caches have one size, and runs when they have another. */
+static void train_across(size_t query, size_t run, const bnorm_shape *shape, const float *x, float *y)
+{
+    bnorm_train_params p = { .struct_size = sizeof(p), .epsilon = 1e-5f };
+    size_t size = 0;
+    bnorm_set_cache_sizes(query, query);
+    check(bnorm_workspace_size(shape, BNORM_TRAIN, NULL, &size) == BNORM_OK, "no size");
+    void *workspace = malloc(size);
+    bnorm_set_cache_sizes(run, run);
+    check(bnorm_train(shape, &p, x, y, workspace, size, NULL) == BNORM_OK, "the workspace was too small");
+    free(workspace);
+}
+
+static void check_caches(void)
+{
+    enum { CHANNELS = 40, POINTS = 50, BATCH = 3 };
+    static const size_t sizes[] = { 1, 4096, 65536, SIZE_MAX };
+    static float x[BATCH * CHANNELS * POINTS], y[2][BATCH * CHANNELS * POINTS];
+    size_t found_core, found_shared, core, shared;
+    check_context("cache sizes");
+    bnorm_cache_sizes(&found_core, &found_shared);
+    bnorm_set_cache_sizes(5, 0);
+    bnorm_cache_sizes(&core, &shared);
+    check(core == 5 && shared == found_shared, "the size of a core's cache was not set, or the other one was");
+    bnorm_set_cache_sizes(0, 6);
+    bnorm_cache_sizes(&core, NULL);
+    bnorm_cache_sizes(NULL, &shared);
+    check(core == found_core && shared == 6, "the size of the largest cache was not set, or the other one was");
+    for (size_t i = 0; i < sizeof(x) / sizeof(*x); i++)
+        x[i] = (float)(i * i % 1009);
+    const bnorm_shape shape = bnorm_nchw(BATCH, CHANNELS, POINTS);
+    for (int query = 0; query < 4; query++)
+        for (int run = 0; run < 4; run++) {
+            train_across(sizes[query], sizes[run], &shape, x, y[query || run]);
+            check(memcmp(y[0], y[query || run], sizeof(y[0])) == 0, "the size of a cache changed a result");
+        }
+    bnorm_set_cache_sizes(0, 0);
+    bnorm_cache_sizes(&core, &shared);
+    check(core == found_core && shared == found_shared, "0 is not what was found");
+}
+
 int main(int argc, char **argv)
 {
     bool emulated = false; /* then /proc/cpuinfo is not that of the CPU, and --require says what runs */
@@ -189,6 +277,10 @@ int main(int argc, char **argv)
     check_environment();
     check_races();
     check_setting();
+    check_context("the caches of this system");
+    if (!emulated)
+        check_found_caches();
+    check_caches();
     for (size_t i = 0; i < bnorm_isa_count(); i++)
         check_note("%s runs here", bnorm_isa_name(i));
     return check_finish();

@@ -108,6 +108,16 @@ static void expect(bnorm_status got, bnorm_status expected, bool untouched, cons
         expect(train(&c), expected, (expected) != BNORM_OK, "train: " #spoil); \
     } while (0)
 
+static void check_hints(void)
+{
+    INFER(BNORM_BAD_HINT, c.infer.hint = (bnorm_hint)3);
+    TRAIN(BNORM_BAD_HINT, c.train.hint = (bnorm_hint)3);
+    INFER(BNORM_OK, c.infer.hint = BNORM_KEEP);
+    INFER(BNORM_OK, c.infer.hint = BNORM_STREAM);
+    TRAIN(BNORM_OK, c.train.hint = BNORM_KEEP);
+    TRAIN(BNORM_OK, c.train.hint = BNORM_STREAM);
+}
+
 static void check_shapes(void)
 {
     REFUSED(BNORM_BAD_STRUCT_SIZE, c.shape.struct_size = 0);
@@ -270,6 +280,7 @@ int main(int argc, char **argv)
     INFER(BNORM_OK, (void)0);
     TRAIN(BNORM_OK, (void)0);
     check_shapes();
+    check_hints();
     check_pointers();
     check_overlap();
     check_numbers();

@@ -6,7 +6,13 @@
 
 #include "check.h"
 
-const bnorm_tuning tiny_tuning = { .smallest_task = 1, .batch_bytes = 512, .strip_lanes = 8 };
+const bnorm_tuning usual_tuning = {
+    .smallest_task = 16384, .strip_lanes = 128, .core_cache = 1 << 20, .shared_cache = 32 << 20
+};
+static const bnorm_tuning tiny = { .smallest_task = 1, .strip_lanes = 8, .core_cache = 2048, .shared_cache = 1 << 20 };
+static const bnorm_tuning cold = { .smallest_task = 1, .strip_lanes = 8, .core_cache = 512, .shared_cache = 4096 };
+static const bnorm_tuning no_cache = { .smallest_task = 1, .strip_lanes = 8, .core_cache = 1, .shared_cache = 1 };
+const bnorm_tuning *const tunings[TUNING_COUNT] = { &usual_tuning, &tiny, &cold, &no_cache };
 
 static size_t elements(const bnorm_shape *s)
 {
@@ -65,6 +71,7 @@ void job_free(job *j)
 static bnorm_status call_infer(const job *j, const way *w, const bnorm_shape *shape, const float *x, float *y)
 {
     bnorm_infer_params p = { .struct_size = sizeof(p), .mean = j->mean, .var = j->var, .epsilon = j->epsilon };
+    p.hint = w->hint;
     p.gamma = j->with_parameters ? j->gamma : NULL;
     p.beta = j->with_parameters ? j->beta : NULL;
     return bnorm_infer_on(w->kernels, w->tuning, shape, &p, x, y, w->executor);
@@ -76,6 +83,7 @@ static bnorm_status call_train(const job *j, const way *w, const bnorm_shape *sh
     bnorm_train_params p = { .struct_size = sizeof(p), .epsilon = j->epsilon, .momentum = 1.0f };
     size_t bytes = j->shape.channels * sizeof(float), workspace_size;
     p.running_variance = BNORM_BIASED;
+    p.hint = w->hint;
     if (j->with_parameters) {
         p.momentum = 0.3f;
         p.gamma = j->gamma;

@@ -28,13 +28,15 @@ typedef struct way {
     const bnorm_kernels *kernels;
     const bnorm_tuning *tuning;
     const bnorm_executor *executor;
+    bnorm_hint hint;
     spacing in, out;
     bool in_place;
     flush side;
 } way;
 
-/* Makes small tensors take every path. */
-extern const bnorm_tuning tiny_tuning;
+/* The tuning of a usual machine, and others that make small tensors take every path of large ones. */
+enum { TUNING_COUNT = 4 };
+extern const bnorm_tuning usual_tuning, *const tunings[TUNING_COUNT];
 
 size_t job_elements(const job *j);
 /* The data follow from the class and the seed alone. */

@@ -5,6 +5,7 @@
  * behind and before.
  */
 #include <math.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -346,57 +347,254 @@ static void check_scale_f64(trial *t)
 
 /* ---- apply ---- */
 
-typedef void apply_kernel(size_t, size_t, const float *, size_t, float *, size_t, const float *, const float *,
-                          const float *);
+/* The coefficients of an element: of its lane in its unit or row. */
+typedef size_t channel_of(size_t line, size_t element, size_t width);
 
-/* `lines` lines of `length` elements; a coefficient for each line, or for each element of a line. */
-static void check_apply(trial *t, apply_kernel *kernel, apply_kernel *scalar, bool coefficient_a_line)
+static size_t channel_in_plane(size_t line, size_t element, size_t width)
 {
-    size_t n = t->length, lines = 1 + random_below(&t->random, 2000 / (n + 50) + 9);
-    size_t gap = random_below(&t->random, 3) ? 0 : 3, stride = n + gap, extent = (lines - 1) * stride + n;
-    size_t count = coefficient_a_line ? lines : n;
-    buffer in[4], out[2];
-    const float *x = input(t, &in[0], extent);
-    const float *k[3] = { input(t, &in[1], count), input(t, &in[2], count), input(t, &in[3], count) };
-    for (int i = 0; i < 2; i++) {
-        out[i] = buffer_new(extent * sizeof(float), t->side);
-        memset(out[i].data, 0x5a, extent * sizeof(float));
-    }
-    size_t first = coefficient_a_line ? n : lines, second = coefficient_a_line ? lines : n;
-    float *y = out[0].data, *expected = out[1].data;
-    kernel(first, second, x, stride, y, stride, k[0], k[1], k[2]);
-    scalar(first, second, x, stride, expected, stride, k[0], k[1], k[2]);
-    check(same_bits(y, expected, extent), "y has other bits than portable C");
+    return line * width + element % width;
+}
+
+static size_t channel_in_row(size_t line, size_t element, size_t width)
+{
+    (void)line;
+    (void)width;
+    return element;
+}
+
+/*
+ * `lines` lines of `length` elements each, `stride` apart, of which `used` are channels and the others become zero:
+ * what y must be after a kernel that had the bits of portable C in `expected`.
+ */
+static void check_lines(const float *x, const float *y, const float *expected, size_t lines, size_t length,
+                        size_t stride, size_t used, const float *const *k, channel_of *channel, size_t width)
+{
     bool right = true;
-    for (size_t i = 0; i < extent; i++) {
-        size_t line = i / stride, element = i % stride, c = coefficient_a_line ? line : element;
-        if (element >= n) {
+    for (size_t i = 0; i < (lines - 1) * stride + length; i++) {
+        size_t line = i / stride, element = i % stride;
+        if (element >= length) {
             right = right && memcmp(y + i, "\x5a\x5a\x5a\x5a", sizeof(*y)) == 0;
             continue;
         }
+        if (element >= used) {
+            right = right && memcmp(y + i, &(float){ 0.0f }, sizeof(*y)) == 0;
+            continue;
+        }
+        size_t c = channel(line, element, width);
         float centered = x[i] - k[0][c], scaled = centered * k[1][c]; /* each rounded: the contract's order */
         long double exact = (long double)scaled + (long double)k[2][c];
         right = right && near((long double)y[i], exact, fabsl(exact), 0x1p-24L);
     }
     check(right, "y is off, or something beside it was written");
-    memcpy(y, x, extent * sizeof(float));
-    kernel(first, second, y, stride, y, stride, k[0], k[1], k[2]);
-    for (size_t line = 0; line < lines; line++)
-        if (!same_bits(y + line * stride, expected + line * stride, n))
-            right = false;
+    check(same_bits(y, expected, (lines - 1) * stride + length), "y has other bits than portable C");
+}
+
+/* An output that shows what was not written to it. */
+static float *output(trial *t, buffer *b, size_t count)
+{
+    *b = buffer_new(count * sizeof(float), t->side);
+    memset(b->data, 0x5a, count * sizeof(float));
+    return b->data;
+}
+
+static const size_t plane_widths[] = { 1, 1, 1, 2, 4, 8, 16, 32 };
+enum { PLANE_WIDTHS = sizeof(plane_widths) / sizeof(*plane_widths) };
+
+/* With and without stores past the caches, which must be aligned: y begins at any lane. */
+static void check_apply_planes_f32(trial *t)
+{
+    size_t width = plane_widths[random_below(&t->random, PLANE_WIDTHS)], points = (t->length + width - 1) / width;
+    bnorm_planes p = { .width = width, .lanes = points * width, .units = 1 + random_below(&t->random, 9) };
+    size_t count = p.units * p.lanes, shift = random_below(&t->random, 17);
+    buffer in[4], out[2];
+    const float *x = input(t, &in[0], count);
+    const float *k[3];
+    for (int i = 0; i < 3; i++)
+        k[i] = input(t, &in[1 + i], p.units * width);
+    float *y = (float *)output(t, &out[0], count + shift) + (t->side == FLUSH_END ? shift : 0);
+    float *expected = (float *)output(t, &out[1], count + shift) + (t->side == FLUSH_END ? shift : 0);
+    p.stream = random_below(&t->random, 2);
+    p.x = x;
+    p.center = k[0];
+    p.scale = k[1];
+    p.shift = k[2];
+    p.y = expected;
+    t->scalar->apply_planes_f32(&p);
+    p.y = y;
+    t->kernels->apply_planes_f32(&p);
+    t->kernels->drain();
+    check_lines(x, y, expected, p.units, p.lanes, p.lanes, p.lanes, k, channel_in_plane, width);
+    memcpy(y, x, count * sizeof(float));
+    p.x = y;
+    p.stream = false;
+    t->kernels->apply_planes_f32(&p);
+    check(same_bits(y, expected, count), "in place, y has other bits");
+    free_all(in, 4);
+    free_all(out, 2);
+}
+
+static void check_apply_rows_f32(trial *t)
+{
+    size_t n = t->length, rows = 1 + random_below(&t->random, 2000 / (n + 50) + 9);
+    size_t stride = n + (random_below(&t->random, 3) ? 0 : 3), count = (rows - 1) * stride + n;
+    buffer in[4], out[2];
+    const float *x = input(t, &in[0], count);
+    const float *k[3] = { input(t, &in[1], n), input(t, &in[2], n), input(t, &in[3], n) };
+    float *y = output(t, &out[0], count), *expected = output(t, &out[1], count);
+    bnorm_rows r = { .rows = rows,
+                     .width = n,
+                     .used = random_below(&t->random, 3) ? n : random_below(&t->random, n + 1) };
+    r.stream = random_below(&t->random, 2);
+    r.x = x;
+    r.x_stride = r.y_stride = stride;
+    r.center = k[0];
+    r.scale = k[1];
+    r.shift = k[2];
+    r.y = expected;
+    t->scalar->apply_rows_f32(&r);
+    r.y = y;
+    t->kernels->apply_rows_f32(&r);
+    t->kernels->drain();
+    check_lines(x, y, expected, rows, n, stride, r.used, k, channel_in_row, n);
+    memcpy(y, x, count * sizeof(float));
+    r.x = y;
+    r.stream = false;
+    t->kernels->apply_rows_f32(&r);
+    bool right = true;
+    for (size_t row = 0; row < rows; row++)
+        right = right && same_bits(y + row * stride, expected + row * stride, n);
     check(right, "in place, y has other bits");
     free_all(in, 4);
     free_all(out, 2);
 }
 
-static void check_apply_nchw_f32(trial *t)
+/* ---- collect and apply ---- */
+
+/* A collector's arrays, as long as its units need them and no longer. */
+static bnorm_collector new_collector(trial *t, buffer *b, const bnorm_walk *w, size_t units)
 {
-    check_apply(t, t->kernels->apply_nchw_f32, t->scalar->apply_nchw_f32, true);
+    size_t channels = units * w->width;
+    for (int i = 0; i < 8; i++)
+        b[i] = buffer_new(channels * (i ? sizeof(double) : sizeof(float)), t->side);
+    b[1] = buffer_new(units * BNORM_COLLECTOR_SUMS * sizeof(float), t->side);
+    return (bnorm_collector){ .walk = w,
+                              .units = units,
+                              .pivot = b[0].data,
+                              .sums = b[1].data,
+                              .total = b[2].data,
+                              .total_sq = b[3].data,
+                              .part_mean = b[4].data,
+                              .part_m2 = b[5].data,
+                              .mean = b[6].data,
+                              .m2 = b[7].data };
 }
 
-static void check_apply_nhwc_f32(trial *t)
+/* All runs of a group, while as many planes of another are normalised. Returns the moments, then y. */
+static void run_collector(trial *t, const bnorm_kernels *kernels, bnorm_collector c, size_t runs, bnorm_planes p,
+                          size_t plane_stride, double *moments)
 {
-    check_apply(t, t->kernels->apply_nhwc_f32, t->scalar->apply_nhwc_f32, false);
+    const size_t channels = c.units * c.walk->width;
+    buffer b[8];
+    bnorm_collector kept = new_collector(t, b, c.walk, c.units);
+    kept.x = c.x;
+    kept.unit_stride = c.unit_stride;
+    kept.super_rows = c.super_rows;
+    kept.segment_rows = c.segment_rows;
+    for (size_t run = 0; run < runs; run++, p.x += plane_stride, p.y += plane_stride)
+        kernels->collect_apply_f32(&kept, run, &p);
+    kernels->drain();
+    memcpy(moments, kept.mean, channels * sizeof(double));
+    memcpy(moments + channels, kept.m2, channels * sizeof(double));
+    free_all(b, 8);
+}
+
+static void check_collect_apply_f32(trial *t)
+{
+    size_t width = plane_widths[random_below(&t->random, PLANE_WIDTHS)];
+    size_t points = (t->length + BNORM_TILE) / width, lanes = points * width;
+    size_t units = 1 + random_below(&t->random, 3), more = random_below(&t->random, 2), all = units + more;
+    bnorm_walk w = new_walk(width, points, 0);
+    size_t runs = 1 + random_below(&t->random, 6);
+    w.run_stride = w.image_stride = units * lanes + 5;
+    bnorm_collector c = { .walk = &w, .units = units, .unit_stride = lanes, .super_rows = runs * w.run_super_rows };
+    c.segment_rows = BNORM_GROUP * (1 + random_below(&t->random, 20));
+    buffer in[5], out[2];
+    c.x = input(t, &in[0], runs * w.run_stride);
+    bnorm_planes p = { .stream = random_below(&t->random, 2), .width = width, .units = all, .lanes = lanes };
+    p.x = input(t, &in[1], runs * all * lanes);
+    p.center = input(t, &in[2], all * width);
+    p.scale = input(t, &in[3], all * width);
+    p.shift = input(t, &in[4], all * width);
+    double moments[2][2 * 3 * 32];
+    for (int i = 0; i < 2; i++) {
+        p.y = output(t, &out[i], runs * all * lanes);
+        run_collector(t, i ? t->scalar : t->kernels, c, runs, p, all * lanes, moments[i]);
+    }
+    check(same_doubles(moments[0], moments[1], 2 * units * width), "moments have other bits than portable C");
+    check(same_bits(out[0].data, out[1].data, runs * all * lanes), "y has other bits than portable C");
+
+    /* What the two halves by themselves give. */
+    p.y = out[1].data;
+    for (size_t run = 0; run < runs; run++, p.x += all * lanes, p.y += all * lanes)
+        t->scalar->apply_planes_f32(&p);
+    check(same_bits(out[0].data, out[1].data, runs * all * lanes), "y has other bits than apply_planes_f32 gives");
+    bnorm_order order = { .walk = w, .units = units, .unit_stride = lanes, .super_rows = c.super_rows };
+    order.segment_rows = c.segment_rows;
+    order.segments = bnorm_ceil_div(order.super_rows, order.segment_rows);
+    float floats[3][3 * 32];
+    double doubles[6][3 * 32];
+    bnorm_scratch s = { .pivot = floats[0], .sum = floats[1], .sum_sq = floats[2] };
+    s.total = doubles[0];
+    s.total_sq = doubles[1];
+    s.part_mean = doubles[2];
+    s.part_m2 = doubles[3];
+    s.mean = doubles[4];
+    s.m2 = doubles[5];
+    bnorm_collect_units(t->scalar, &order, c.x, units, &s);
+    check(same_doubles(moments[0], s.mean, units * width) &&
+              same_doubles(moments[0] + units * width, s.m2, units * width),
+          "moments have other bits than collecting by itself gives");
+    free_all(in, 5);
+    free_all(out, 2);
+}
+
+/* Another thread must see what was streamed before a drain: its creation orders all other memory. */
+typedef struct reader {
+    const float *y, *expected;
+    size_t count;
+    bool same;
+} reader;
+
+static void *read_values(void *argument)
+{
+    reader *r = argument;
+    r->same = same_bits(r->y, r->expected, r->count);
+    return NULL;
+}
+
+static void check_drain(trial *t)
+{
+    if (t->class != INPUT_normal)
+        return;
+    buffer in[2], out[2];
+    const float *k = input(t, &in[1], 1);
+    bnorm_planes p = {
+        .stream = true, .width = 1, .units = 1, .lanes = t->length, .center = k, .scale = k, .shift = k
+    };
+    p.x = input(t, &in[0], t->length);
+    p.y = output(t, &out[1], t->length);
+    t->scalar->apply_planes_f32(&p);
+    p.y = output(t, &out[0], t->length);
+    t->kernels->apply_planes_f32(&p);
+    t->kernels->drain();
+    reader r = { p.y, out[1].data, t->length, false };
+    pthread_t thread;
+    if (check(pthread_create(&thread, NULL, read_values, &r) == 0, "no thread could be started")) {
+        pthread_join(thread, NULL);
+        check(r.same, "another thread reads something else");
+    }
+    free_all(in, 2);
+    free_all(out, 2);
 }
 
 /* ---- all of them ---- */

@@ -15,13 +15,13 @@ int main(int argc, char **argv)
         for (int training = 0; training < 2; training++) {
             const size_t *d = shapes[s];
             job j = job_new(d[0], d[1], d[2], d[3], INPUT_offset_1e4, check_seed(), training, true);
-            way w = { .kernels = bnorm_kernels_chosen(), .tuning = &bnorm_default_tuning };
+            way w = { .kernels = bnorm_kernels_chosen(), .tuning = &usual_tuning };
             check_context("%s %zux%zux%zu block %zu", training ? "train" : "infer", d[0], d[1], d[2], d[3]);
             result serial = perform(&j, &w);
             for (size_t width = 1; width <= 4; width++) {
                 const bnorm_executor executor = bnorm_openmp_executor(width);
                 w.executor = &executor;
-                w.tuning = width % 2 ? &tiny_tuning : &bnorm_default_tuning;
+                w.tuning = tunings[width % TUNING_COUNT];
                 result r = perform(&j, &w);
                 check(same_bits(r.y, serial.y, job_elements(&j)), "y has other bits than on one thread");
                 for (int i = 0; training && i < STATISTICS; i++)

@@ -45,7 +45,8 @@ typedef enum bnorm_status {
     BNORM_BAD_EXECUTOR, /* an executor without a function, or of width 0 */
     BNORM_SMALL_WORKSPACE, /* workspace_size is below what bnorm_workspace_size says */
     BNORM_UNKNOWN_ISA, /* no such ISA, or it does not run on this CPU */
-    BNORM_UNSUPPORTED /* understood, but not offered by this version or build */
+    BNORM_UNSUPPORTED, /* understood, but not offered by this version or build */
+    BNORM_BAD_HINT /* not one of bnorm_hint */
 } bnorm_status;
 
 /* A short English sentence for a status, for a log; never NULL. */
@@ -134,6 +135,26 @@ typedef struct bnorm_executor {
     size_t width;
 } bnorm_executor;
 
+/* ---- Memory ---------------------------------------------------------------------------------------------------- */
+
+/*
+ * Whether y should be in the caches after a call. Only speed depends on it. Stores past the caches save the read that
+ * other stores begin with, but what comes next must then fetch y from memory. In place, and on ARM, y is always kept.
+ */
+typedef enum bnorm_hint {
+    BNORM_AUTO = 0, /* past the caches where x and y are larger than the largest cache */
+    BNORM_KEEP = 1, /* y is read again soon */
+    BNORM_STREAM = 2 /* y is not read again soon, or there is much else in the caches */
+} bnorm_hint;
+
+/*
+ * Bytes of the largest cache of a core's own, and of the largest cache of all: as found on this CPU, where it tells, or
+ * as bnorm_set_cache_sizes says for the whole process, 0 being what was found. Only speed depends on them; NULL is
+ * not stored to.
+ */
+BNORM_API void bnorm_cache_sizes(size_t *core, size_t *shared);
+BNORM_API void bnorm_set_cache_sizes(size_t core, size_t shared);
+
 /* ---- Inference ------------------------------------------------------------------------------------------------- */
 
 /* Arrays hold one float a channel. */
@@ -144,6 +165,7 @@ typedef struct bnorm_infer_params {
     const float *gamma; /* NULL: 1 */
     const float *beta; /* NULL: 0 */
     float epsilon; /* added to var; at least 0 */
+    bnorm_hint hint;
 } bnorm_infer_params;
 
 /*
@@ -184,6 +206,8 @@ typedef struct bnorm_train_params {
     float *saved_mean;
     float *saved_mean_low;
     float *saved_rstd;
+
+    bnorm_hint hint;
 } bnorm_train_params;
 
 /*

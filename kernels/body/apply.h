@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* y = (x - center) * scale + shift. Written against the vector header included before. */
+/*
+ * y = (x - center) * scale + shift. Written against the vector header included before.
+ *
+ * Planes or rows that lie one after the other are taken as one sequence, in which a vector may span two of them: all
+ * stores but the first and the last are whole and aligned, and can therefore go past the caches.
+ */
 #include <stdint.h>
 
 #include "tile.h"
@@ -9,181 +14,282 @@ typedef struct {
     v_f32 center[V_TILE], scale[V_TILE], shift[V_TILE];
 } tile_coefficients;
 
+/* The same in memory, for a unit or a row. */
+typedef struct {
+    const float *center, *scale, *shift;
+} coefficients;
+
 static inline v_f32 normalise(v_f32 x, v_f32 center, v_f32 scale, v_f32 shift)
 {
     return v_add(v_mul(v_sub(x, center), scale), shift);
 }
 
+static INLINE void put(float *y, v_f32 v, bool stream)
+{
+    if (stream)
+        v_stream(y, v);
+    else
+        v_store(y, v);
+}
+
+/* Lanes before the first whose vector in y is aligned. */
+static inline size_t lanes_to_aligned(const float *y)
+{
+    return (0 - (uintptr_t)y / sizeof(*y)) % V_LANES;
+}
+
+/* The first n lanes, 0 < n < V_LANES. */
+static inline void apply_n(const float *x, float *y, size_t n, v_f32 center, v_f32 scale, v_f32 shift)
+{
+    v_store_n(y, normalise(v_load_n(x, n), center, scale, shift), n);
+}
+
 /* All is computed before the first store, so that the compiler need not ask whether y is x. */
-static inline void apply_tile(const float *x, float *y, const tile_coefficients *k)
+static INLINE void apply_tile(const float *x, float *y, const tile_coefficients *k, bool stream)
 {
     v_f32 t[V_TILE];
     for (int v = 0; v < V_TILE; v++)
         t[v] = normalise(v_load(x + v * V_LANES), k->center[v], k->scale[v], k->shift[v]);
     for (int v = 0; v < V_TILE; v++)
-        v_store(y + v * V_LANES, t[v]);
+        put(y + v * V_LANES, t[v], stream);
 }
 
-static inline void apply_part(const float *x, float *y, size_t lanes, const tile_coefficients *k)
+/* ---- Planes: a unit's coefficients repeat with the lanes of a row, which divide a tile ---- */
+
+/* Adjacent units of a vector at least, and how far they are normalised. */
+typedef struct {
+    const float *x;
+    float *y;
+    size_t lanes; /* of a unit */
+    size_t at, end; /* lanes of all units: done, and up to the end of the current one */
+    size_t left; /* units after the current one */
+    coefficients unit; /* of the current one */
+} sweep;
+
+static INLINE tile_coefficients repeat_coefficients(const coefficients *unit, size_t width)
 {
-    for (int v = 0; v < V_TILE; v++) {
-        size_t first = (size_t)v * V_LANES;
-        if (first >= lanes)
-            break;
-        if (first + V_LANES <= lanes)
-            v_store(y + first, normalise(v_load(x + first), k->center[v], k->scale[v], k->shift[v]));
+    tile_coefficients k;
+    load_repeated(k.center, unit->center, width);
+    load_repeated(k.scale, unit->scale, width);
+    load_repeated(k.shift, unit->shift, width);
+    return k;
+}
+
+/* Stores can be aligned where a vector then still begins with a row's first lane. */
+static inline bool can_align(const bnorm_planes *p)
+{
+    return lanes_to_aligned(p->y) % p->width == 0;
+}
+
+static INLINE sweep begin_sweep(const bnorm_planes *p, size_t width)
+{
+    sweep s = { p->x, p->y, p->lanes, 0, p->lanes, p->units - 1, { p->center, p->scale, p->shift } };
+    size_t head = lanes_to_aligned(p->y);
+    if (head && can_align(p)) {
+        const tile_coefficients k = repeat_coefficients(&s.unit, width);
+        apply_n(s.x, s.y, head, k.center[0], k.scale[0], k.shift[0]);
+        s.at = head;
+    }
+    return s;
+}
+
+/* The vector in which a unit ends after `rest` lanes: the others are the first of the next unit, if there is one. */
+static INLINE void end_vector(const sweep *s, size_t at, size_t rest, v_f32 center, v_f32 scale, v_f32 shift,
+                              size_t width, bool stream)
+{
+    if (s->left) {
+        const coefficients unit = { s->unit.center + width, s->unit.scale + width, s->unit.shift + width };
+        const tile_coefficients next = repeat_coefficients(&unit, width);
+        put(s->y + at,
+            normalise(v_load(s->x + at), v_join_n(center, next.center[0], rest), v_join_n(scale, next.scale[0], rest),
+                      v_join_n(shift, next.shift[0], rest)),
+            stream);
+    } else {
+        apply_n(s->x + at, s->y + at, rest, center, scale, shift);
+    }
+}
+
+/* What is left of the current unit; the next one becomes the current. */
+static INLINE void end_unit(sweep *s, const tile_coefficients *k, size_t width, bool stream)
+{
+    size_t at = s->at;
+    for (; at + BNORM_TILE <= s->end; at += BNORM_TILE)
+        apply_tile(s->x + at, s->y + at, k, stream);
+    for (int v = 0; v < V_TILE && at < s->end; v++, at += V_LANES)
+        if (at + V_LANES <= s->end)
+            put(s->y + at, normalise(v_load(s->x + at), k->center[v], k->scale[v], k->shift[v]), stream);
         else
-            v_store_n(y + first, normalise(v_load_n(x + first, lanes - first), k->center[v], k->scale[v], k->shift[v]),
-                      lanes - first);
+            end_vector(s, at, s->end - at, k->center[v], k->scale[v], k->shift[v], width, stream);
+    s->at = at;
+    s->end += s->lanes;
+    s->left--;
+    s->unit.center += width;
+    s->unit.scale += width;
+    s->unit.shift += width;
+}
+
+static INLINE void apply_unit(sweep *s, size_t width, bool stream)
+{
+    const tile_coefficients k = repeat_coefficients(&s->unit, width);
+    end_unit(s, &k, width, stream);
+}
+
+static INLINE void apply_planes(const bnorm_planes *p, size_t width, bool stream)
+{
+    sweep s = begin_sweep(p, width);
+    for (size_t u = 0; u < p->units; u++)
+        apply_unit(&s, width, stream);
+}
+
+/* Units smaller than a vector. */
+static void apply_specks(const bnorm_planes *p)
+{
+    for (size_t u = 0; u < p->units; u++) {
+        const size_t first = u * p->width;
+        const coefficients unit = { p->center + first, p->scale + first, p->shift + first };
+        const tile_coefficients k = repeat_coefficients(&unit, p->width);
+        apply_n(p->x + u * p->lanes, p->y + u * p->lanes, p->lanes, k.center[0], k.scale[0], k.shift[0]);
     }
 }
 
-/* The points from `at` on that whole vectors take before `end`; returns where they stop. */
-static inline size_t apply_vectors(const float *x, float *y, size_t at, size_t end, v_f32 c, v_f32 a, v_f32 b)
+static void apply_planes_f32(const bnorm_planes *planes)
 {
-    for (; at + BNORM_TILE <= end; at += BNORM_TILE) {
+    const bool stream = planes->stream && can_align(planes);
+    if (planes->lanes < V_LANES)
+        apply_specks(planes);
+    else if (planes->width == 1 && stream)
+        apply_planes(planes, 1, true);
+    else if (planes->width == 1)
+        apply_planes(planes, 1, false);
+    else if (stream)
+        apply_planes(planes, planes->width, true);
+    else
+        apply_planes(planes, planes->width, false);
+}
+
+/* ---- Rows: a coefficient a lane ---- */
+
+/* The lanes from `at` on that whole vectors take; returns where they stop. */
+static INLINE size_t apply_row(const float *x, float *y, size_t at, size_t width, const coefficients *k, bool stream)
+{
+    for (; at + BNORM_TILE <= width; at += BNORM_TILE) {
         v_f32 t[V_TILE];
-        for (int v = 0; v < V_TILE; v++)
-            t[v] = normalise(v_load(x + at + v * V_LANES), c, a, b);
-        for (int v = 0; v < V_TILE; v++)
-            v_store(y + at + v * V_LANES, t[v]);
+        for (size_t v = 0; v < V_TILE; v++)
+            t[v] = normalise(v_load(x + at + v * V_LANES), v_load(k->center + at + v * V_LANES),
+                             v_load(k->scale + at + v * V_LANES), v_load(k->shift + at + v * V_LANES));
+        for (size_t v = 0; v < V_TILE; v++)
+            put(y + at + v * V_LANES, t[v], stream);
     }
-    for (; at + V_LANES <= end; at += V_LANES)
-        v_store(y + at, normalise(v_load(x + at), c, a, b));
+    for (; at + V_LANES <= width; at += V_LANES)
+        put(y + at, normalise(v_load(x + at), v_load(k->center + at), v_load(k->scale + at), v_load(k->shift + at)),
+            stream);
     return at;
 }
 
-/*
- * Planes that lie one after the other, of at least a vector each: taken as one sequence, in which a vector may span two
- * planes, all stores but the first and the last are aligned.
- */
-static void apply_sequence(size_t points, size_t units, const float *x, float *y, const float *center,
-                           const float *scale, const float *shift)
+/* n lanes of a row from `at` on, 0 <= n < V_LANES. */
+static inline void apply_row_n(const float *x, float *y, size_t at, size_t n, const coefficients *k)
 {
-    size_t at = (0 - (uintptr_t)y / sizeof(*y)) % V_LANES;
-    v_f32 c = v_set1(center[0]), a = v_set1(scale[0]), b = v_set1(shift[0]);
-    if (at)
-        v_store_n(y, normalise(v_load_n(x, at), c, a, b), at);
-    for (size_t end = points; units; end += points) {
-        at = apply_vectors(x, y, at, end, c, a, b);
-        size_t rest = end - at;
-        if (--units == 0) {
-            if (rest)
-                v_store_n(y + at, normalise(v_load_n(x + at, rest), c, a, b), rest);
+    if (n)
+        apply_n(x + at, y + at, n, v_load_n(k->center + at, n), v_load_n(k->scale + at, n), v_load_n(k->shift + at, n));
+}
+
+/* The last lanes of a row and then its first: the coefficients of a vector in which two rows meet begin somewhere. */
+typedef struct {
+    float center[2 * V_LANES], scale[2 * V_LANES], shift[2 * V_LANES];
+} seam;
+
+static inline void load_seam(float *lanes, const float *row, size_t width)
+{
+    v_store(lanes, v_load(row + width - V_LANES));
+    v_store(lanes + V_LANES, v_load(row));
+}
+
+/* Adjacent rows of a vector at least, one after the other: several at a time were slower from memory. */
+static INLINE void apply_wide(size_t rows, size_t width, const float *x, float *y, const coefficients *k, bool stream)
+{
+    seam s;
+    size_t at = lanes_to_aligned(y);
+    if (rows > 1 && (at || width % V_LANES)) {
+        load_seam(s.center, k->center, width);
+        load_seam(s.scale, k->scale, width);
+        load_seam(s.shift, k->shift, width);
+    }
+    apply_row_n(x, y, 0, at, k);
+    for (;; x += width, y += width) {
+        at = apply_row(x, y, at, width, k, stream);
+        size_t rest = width - at;
+        if (--rows == 0) {
+            apply_row_n(x, y, at, rest, k);
             return;
         }
-        v_f32 next_c = v_set1(*++center), next_a = v_set1(*++scale), next_b = v_set1(*++shift);
         if (rest) {
-            v_store(y + at, normalise(v_load(x + at), v_join_n(c, next_c, rest), v_join_n(a, next_a, rest),
-                                      v_join_n(b, next_b, rest)));
-            at += V_LANES;
-        }
-        c = next_c;
-        a = next_a;
-        b = next_b;
-    }
-}
-
-static void apply_nchw_f32(size_t points, size_t units, const float *x, size_t x_stride, float *y, size_t y_stride,
-                           const float *center, const float *scale, const float *shift)
-{
-    if (x_stride == points && y_stride == points && points >= V_LANES && units > 1) {
-        apply_sequence(points, units, x, y, center, scale, shift);
-        return;
-    }
-    for (size_t u = 0; u < units; u++, x += x_stride, y += y_stride) {
-        const v_f32 c = v_set1(center[u]), a = v_set1(scale[u]), b = v_set1(shift[u]);
-        size_t at = apply_vectors(x, y, 0, points, c, a, b);
-        if (at < points)
-            v_store_n(y + at, normalise(v_load_n(x + at, points - at), c, a, b), points - at);
-    }
-}
-
-/* Rows that fit a tile: the coefficients stay in registers. */
-static inline void apply_narrow(size_t rows, size_t width, const float *x, size_t x_stride, float *y, size_t y_stride,
-                                const float *center, const float *scale, const float *shift)
-{
-    tile_coefficients k;
-    load_tile(k.center, center, width);
-    load_tile(k.scale, scale, width);
-    load_tile(k.shift, shift, width);
-    if (width == BNORM_TILE)
-        for (size_t row = 0; row < rows; row++)
-            apply_tile(x + row * x_stride, y + row * y_stride, &k);
-    else
-        for (size_t row = 0; row < rows; row++)
-            apply_part(x + row * x_stride, y + row * y_stride, width, &k);
-}
-
-/* Wide rows, one after the other: several at a time were slower from memory, and from cache where 4 KiB apart. */
-static inline void apply_wide(size_t rows, size_t width, const float *x, size_t x_stride, float *y, size_t y_stride,
-                              const float *center, const float *scale, const float *shift)
-{
-    for (size_t row = 0; row < rows; row++, x += x_stride, y += y_stride) {
-        size_t l = 0;
-        for (; l + BNORM_TILE <= width; l += BNORM_TILE) {
-            v_f32 t[V_TILE];
-            for (size_t v = 0; v < V_TILE; v++)
-                t[v] = normalise(v_load(x + l + v * V_LANES), v_load(center + l + v * V_LANES),
-                                 v_load(scale + l + v * V_LANES), v_load(shift + l + v * V_LANES));
-            for (size_t v = 0; v < V_TILE; v++)
-                v_store(y + l + v * V_LANES, t[v]);
-        }
-        for (; l + V_LANES <= width; l += V_LANES)
-            v_store(y + l, normalise(v_load(x + l), v_load(center + l), v_load(scale + l), v_load(shift + l)));
-        if (l < width) {
-            size_t n = width - l;
-            v_f32 c = v_load_n(center + l, n), a = v_load_n(scale + l, n), b = v_load_n(shift + l, n);
-            v_store_n(y + l, normalise(v_load_n(x + l, n), c, a, b), n);
+            size_t from = V_LANES - rest;
+            put(y + at,
+                normalise(v_load(x + at), v_load(s.center + from), v_load(s.scale + from), v_load(s.shift + from)),
+                stream);
+            at = from;
+        } else {
+            at = 0;
         }
     }
-}
-
-static void apply_lanes(size_t rows, size_t width, const float *x, size_t x_stride, float *y, size_t y_stride,
-                        const float *center, const float *scale, const float *shift)
-{
-    if (width <= BNORM_TILE)
-        apply_narrow(rows, width, x, x_stride, y, y_stride, center, scale, shift);
-    else
-        apply_wide(rows, width, x, x_stride, y, y_stride, center, scale, shift);
-}
-
-/* Adjacent rows whose width divides a tile. */
-static inline void apply_repeated(size_t rows, size_t width, const float *x, float *y, const float *center,
-                                  const float *scale, const float *shift)
-{
-    size_t lanes = rows * width, l = 0;
-    tile_coefficients k;
-    load_repeated(k.center, center, width);
-    load_repeated(k.scale, scale, width);
-    load_repeated(k.shift, shift, width);
-    for (; l + BNORM_TILE <= lanes; l += BNORM_TILE)
-        apply_tile(x + l, y + l, &k);
-    apply_part(x + l, y + l, lanes - l, &k);
 }
 
 /* Adjacent narrow rows, taken as super-rows, which fill the vectors. */
-static void apply_folded(size_t rows, size_t width, size_t folded, const float *x, float *y, const float *center,
-                         const float *scale, const float *shift)
+static INLINE void apply_folded(size_t rows, size_t width, size_t folded, const float *x, float *y,
+                                const coefficients *k, bool stream)
 {
-    const size_t stride = folded * width, whole = rows / folded, rest = rows % folded;
+    const size_t wide = folded * width, whole = rows / folded, rest = rows % folded * width;
     BNORM_ALIGNED float lanes[3][BNORM_MAX_FOLDED];
-    repeat_row(lanes[0], center, width, folded);
-    repeat_row(lanes[1], scale, width, folded);
-    repeat_row(lanes[2], shift, width, folded);
-    apply_lanes(whole, stride, x, stride, y, stride, lanes[0], lanes[1], lanes[2]);
-    apply_lanes(1, rest * width, x + whole * stride, stride, y + whole * stride, stride, lanes[0], lanes[1], lanes[2]);
+    const coefficients repeated = { lanes[0], lanes[1], lanes[2] };
+    repeat_row(lanes[0], k->center, width, folded);
+    repeat_row(lanes[1], k->scale, width, folded);
+    repeat_row(lanes[2], k->shift, width, folded);
+    if (whole)
+        apply_wide(whole, wide, x, y, &repeated, stream);
+    x += whole * wide;
+    y += whole * wide;
+    if (rest >= V_LANES)
+        apply_wide(1, rest, x, y, &repeated, stream);
+    else
+        apply_row_n(x, y, 0, rest, &repeated);
 }
 
-static void apply_nhwc_f32(size_t rows, size_t width, const float *x, size_t x_stride, float *y, size_t y_stride,
-                           const float *center, const float *scale, const float *shift)
+/* Rows apart from each other, or rows that end in padding. */
+static INLINE void apply_apart(const bnorm_rows *r, const coefficients *k, bool stream)
 {
-    const size_t folded = bnorm_folded_rows(width);
-    const bool adjacent = x_stride == width && y_stride == width;
-    if (adjacent && BNORM_TILE % width == 0)
-        apply_repeated(rows, width, x, y, center, scale, shift);
-    else if (adjacent && folded > 1)
-        apply_folded(rows, width, folded, x, y, center, scale, shift);
+    const float *x = r->x;
+    float *y = r->y;
+    for (size_t row = 0; row < r->rows; row++, x += r->x_stride, y += r->y_stride) {
+        if (r->used >= V_LANES)
+            apply_wide(1, r->used, x, y, k, stream);
+        else
+            apply_row_n(x, y, 0, r->used, k);
+        for (size_t lane = r->used; lane < r->width; lane++)
+            y[lane] = 0.0f;
+    }
+}
+
+static INLINE void apply_rows(const bnorm_rows *r, bool stream)
+{
+    const coefficients k = { r->center, r->scale, r->shift };
+    const size_t folded = bnorm_folded_rows(r->width);
+    if (r->used < r->width || r->x_stride != r->width || r->y_stride != r->width)
+        apply_apart(r, &k, stream);
+    else if (folded > 1)
+        apply_folded(r->rows, r->width, folded, r->x, r->y, &k, stream);
     else
-        apply_lanes(rows, width, x, x_stride, y, y_stride, center, scale, shift);
+        apply_wide(r->rows, r->width, r->x, r->y, &k, stream);
+}
+
+static void apply_rows_f32(const bnorm_rows *rows)
+{
+    if (rows->stream)
+        apply_rows(rows, true);
+    else
+        apply_rows(rows, false);
+}
+
+static void drain(void)
+{
+    v_stream_end();
 }

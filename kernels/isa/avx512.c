@@ -10,6 +10,7 @@
 #include "../body/apply.h"
 #include "../body/collect.h"
 #include "../body/moments.h"
+#include "../body/pipeline.h"
 
 const bnorm_kernels bnorm_kernels_avx512 = {
     .name = "avx512",
