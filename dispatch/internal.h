@@ -74,10 +74,10 @@ typedef struct bnorm_tuning {
 
 bnorm_tuning bnorm_default_tuning(void);
 
-/* Whether x and y together leave the caches behind: then what is written had better go past them. */
-static inline bool bnorm_is_cold(const bnorm_tuning *tuning, const bnorm_geometry *g, bool in_place)
+/* What a call goes through. */
+static inline size_t bnorm_bytes(const bnorm_geometry *g, bool in_place)
 {
-    return (g->in_extent + (in_place ? 0 : g->out_extent)) * sizeof(float) > tuning->shared_cache;
+    return (g->in_extent + (in_place ? 0 : g->out_extent)) * sizeof(float);
 }
 
 static inline bool bnorm_should_stream(bnorm_hint hint, bool cold, bool in_place)

@@ -76,7 +76,7 @@ static void cut_groups(plan *p, const bnorm_geometry *g, size_t bytes)
 }
 
 /*
- * Groups from cache: a quarter of what a core has leaves room for y. Groups from memory: the longer the runs of an
+ * Groups from cache: half of what a core has leaves room for y. Groups from memory: the longer the runs of an
  * image, the faster memory is, so they take what each thread can have of the largest cache; two groups are there at a
  * time, beside what others keep in it. A unit too large for that is read twice, the second time backwards.
  */
@@ -84,7 +84,7 @@ static void plan_groups(plan *p, const bnorm_tuning *tuning, const bnorm_geometr
 {
     size_t core = tuning->core_cache, share = tuning->shared_cache / p->width;
     p->pipelined = cold && can_pipeline(g, &p->order) && bytes_of_unit(g, &p->order) <= share / 4;
-    cut_groups(p, g, !p->pipelined ? core / 4 : share / 8 > core / 2 ? share / 8 : core / 2);
+    cut_groups(p, g, p->pipelined && share / 8 > core / 2 ? share / 8 : core / 2);
 }
 
 static void plan_split(plan *p, const bnorm_tuning *tuning)
@@ -100,7 +100,7 @@ static void plan_split(plan *p, const bnorm_tuning *tuning)
 static plan make_plan(const bnorm_tuning *tuning, const bnorm_geometry *g, const bnorm_executor *executor,
                       bnorm_hint hint, bool in_place)
 {
-    const bool cold = bnorm_is_cold(tuning, g, in_place);
+    const bool cold = 2 * bnorm_bytes(g, in_place) > tuning->shared_cache;
     plan p = { .order = bnorm_order_of(g), .width = bnorm_useful_width(tuning, g, executor) };
     p.sweep.stream = bnorm_should_stream(hint, cold, in_place);
     p.sweep.backwards = cold;
