@@ -90,7 +90,8 @@ bnorm_status bnorm_infer_on(const bnorm_kernels *kernels, const bnorm_tuning *tu
         status = check(&job, x, y, executor);
     if (status || job.geometry.empty)
         return status;
-    job.sweep.stream = bnorm_should_stream(job.params.hint, bnorm_bytes(&job.geometry, x == y) > tuning->shared_cache, x == y);
+    job.sweep.stream =
+        bnorm_should_stream(job.params.hint, bnorm_bytes(&job.geometry, x == y) > tuning->shared_cache, x == y);
     job.grid = bnorm_cut(&job.geometry, bnorm_useful_width(tuning, &job.geometry, executor));
     bnorm_run(executor, bnorm_grid_size(job.grid), infer_task, &job);
     return BNORM_OK;

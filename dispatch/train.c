@@ -103,7 +103,7 @@ static plan make_plan(const bnorm_tuning *tuning, const bnorm_geometry *g, const
     const bool cold = 2 * bnorm_bytes(g, in_place) > tuning->shared_cache;
     plan p = { .order = bnorm_order_of(g), .width = bnorm_useful_width(tuning, g, executor) };
     p.sweep.stream = bnorm_should_stream(hint, cold, in_place);
-    p.sweep.backwards = cold;
+    p.sweep.backwards = p.order.walk.fetch = cold;
     p.split = p.width > 1 && p.order.units < 2 * p.width;
     if (p.split)
         plan_split(&p, tuning);

@@ -19,6 +19,8 @@ enum {
     BNORM_TILE = 32, /* lanes: two AVX-512, four AVX2 or eight NEON vectors */
     BNORM_GROUP = 16, /* super-rows */
     BNORM_CHUNK = 128, /* super-rows, a multiple of the group */
+    BNORM_LINE = 16, /* lanes of a cache line, where fetching ahead goes line by line */
+    BNORM_FETCH = 8192, /* lanes that a sweep fetches ahead of what it reads from memory */
     BNORM_MAX_FOLDED = 512 /* lanes of a super-row of several rows, at most; a test holds it */
 };
 
@@ -44,6 +46,7 @@ typedef struct bnorm_walk {
     size_t run_rows; /* rows of a run */
     size_t run_super_rows; /* super-rows of a run; the last may have fewer rows */
 
+    bool fetch; /* x comes from memory: what comes next in a run is fetched ahead */
     bool dense; /* each super-row's lanes are adjacent, and the two strides hold */
     size_t run_stride;
     size_t super_row_stride;

@@ -57,6 +57,7 @@ static bnorm_walk new_walk(size_t width, size_t rows, size_t gap)
     w.run_stride = w.image_stride;
     w.super_row_stride = w.folded * w.point_stride;
     w.dense = w.folded == 1 || gap == 0;
+    w.fetch = rows % 2 == 0;
     return w;
 }
 

@@ -128,8 +128,14 @@ static INLINE void collect_rows(const bnorm_walk *walk, const float *x, place *a
 }
 
 /* Adjacent lanes, the first of them at the start of a super-row that is one tile. */
-static INLINE void collect_adjacent(const float *x, size_t lanes, const v_f32 *pivot, tile_sums *t, bool squares)
+static INLINE void collect_adjacent(const float *x, size_t lanes, const v_f32 *pivot, tile_sums *t, bool squares,
+                                    bool fetch)
 {
+    if (fetch)
+        for (; lanes >= BNORM_TILE; lanes -= BNORM_TILE, x += BNORM_TILE) {
+            fetch_tile(x + BNORM_FETCH);
+            collect_row(x, pivot, t, squares);
+        }
     for (; lanes >= BNORM_TILE; lanes -= BNORM_TILE, x += BNORM_TILE)
         collect_row(x, pivot, t, squares);
     if (lanes)
@@ -145,8 +151,9 @@ static INLINE tile_sums collect_tile_group(const bnorm_walk *walk, const float *
         collect_rows(walk, x, at, 0, pivot, &t, squares);
     while (at->left) {
         size_t rows = smaller(at->left, walk->run_super_rows - at->row), begin = at->row * BNORM_TILE;
-        collect_adjacent(x + at->run * walk->run_stride + begin,
-                         smaller(rows * BNORM_TILE, walk->run_rows * walk->width - begin), pivot, &t, squares);
+        size_t run = walk->run_rows * walk->width - begin, lanes = smaller(rows * BNORM_TILE, run);
+        collect_adjacent(x + at->run * walk->run_stride + begin, lanes, pivot, &t, squares,
+                         walk->fetch && run >= lanes + BNORM_FETCH);
         step(walk, at, rows);
     }
     return t;
@@ -205,7 +212,7 @@ static INLINE void collect_units(const bnorm_walk *walk, const float *x, size_t 
             v_f32 p[V_TILE];
             tile_sums t = no_sums();
             load_repeated(p, pivot + u * width, width);
-            collect_adjacent(x, lanes, p, &t, squares);
+            collect_adjacent(x, lanes, p, &t, squares, false);
             store_folded(sum + u * width, t.sum, width);
             if (squares)
                 store_folded(sum_sq + u * width, t.sum_sq, width);
@@ -239,9 +246,8 @@ static void collect_nchw_f32(const bnorm_walk *walk, const float *x, size_t unit
 enum { STRIP = 512, FEW_ROWS = 4 };
 
 /* Adds rows to the sums of a strip's lanes, which are there in whole tiles; `first` begins them. */
-
 static INLINE void collect_few(const float *x, size_t stride, size_t rows, size_t lanes, const float *pivot, float *sum,
-                               float *sum_sq, bool first, bool squares)
+                               float *sum_sq, bool first, bool squares, bool fetch)
 {
     for (size_t lane = 0; lane < lanes; lane += BNORM_TILE) {
         const size_t count = smaller(lanes - lane, BNORM_TILE);
@@ -253,6 +259,9 @@ static INLINE void collect_few(const float *x, size_t stride, size_t rows, size_
                 load_tile(t.sum_sq, sum_sq + lane, BNORM_TILE);
         }
         load_tile(p, pivot + lane, count);
+        if (fetch)
+            for (size_t r = 0; r < rows; r++)
+                fetch_tile(x + r * stride + lane + BNORM_FETCH);
         if (count == BNORM_TILE)
             for (size_t r = 0; r < rows; r++)
                 collect_row(x + r * stride + lane, p, &t, squares);
@@ -274,17 +283,17 @@ static INLINE void add_lanes(float *sum, const float *more, size_t lanes, bool f
 
 /* A group of whole, dense rows. */
 static INLINE void collect_wide_group(const float *x, size_t stride, size_t rows, size_t width, const float *pivot,
-                                      float *sum, float *sum_sq, bool first)
+                                      float *sum, float *sum_sq, bool first, bool fetch)
 {
     const bool squares = sum_sq != NULL;
     for (size_t lane = 0; lane < width; lane += STRIP) {
         const size_t lanes = smaller(width - lane, STRIP);
         BNORM_ALIGNED float s[STRIP];
         BNORM_ALIGNED float q[STRIP];
-        collect_few(x + lane, stride, smaller(rows, FEW_ROWS), lanes, pivot + lane, s, q, true, squares);
+        collect_few(x + lane, stride, smaller(rows, FEW_ROWS), lanes, pivot + lane, s, q, true, squares, fetch);
         for (size_t done = FEW_ROWS; done < rows; done += FEW_ROWS)
             collect_few(x + done * stride + lane, stride, smaller(rows - done, FEW_ROWS), lanes, pivot + lane, s, q,
-                        false, squares);
+                        false, squares, fetch);
         add_lanes(sum + lane, s, lanes, first);
         if (squares)
             add_lanes(sum_sq + lane, q, lanes, first);
@@ -326,8 +335,9 @@ static INLINE void collect_lanes(const bnorm_walk *walk, const float *x, place a
     for (size_t done = 0; done < rows; done += BNORM_GROUP) {
         const size_t group = smaller(rows - done, BNORM_GROUP);
         if (width > BNORM_TILE && walk->dense && at.row + group <= whole_rows) {
-            collect_wide_group(x + at.run * walk->run_stride + at.row * walk->super_row_stride, walk->super_row_stride,
-                               group, width, pivot, sum, sum_sq, done == 0);
+            const size_t stride = walk->super_row_stride, rest = (whole_rows - at.row - group) * stride;
+            collect_wide_group(x + at.run * walk->run_stride + at.row * stride, stride, group, width, pivot, sum,
+                               sum_sq, done == 0, walk->fetch && rest >= BNORM_FETCH + BNORM_TILE);
             step(walk, &at, group);
         } else {
             at = collect_any_group(walk, x, at, group, width, pivot, sum, sum_sq, done == 0);

@@ -44,6 +44,12 @@ static inline void store_tile(float *p, const v_f32 *tile, size_t lanes)
     }
 }
 
+static INLINE void fetch_tile(const float *p)
+{
+    for (size_t l = 0; l < BNORM_TILE; l += BNORM_LINE)
+        v_fetch(p + l);
+}
+
 static inline void add_tile(v_f32 *tile, const v_f32 *more)
 {
     for (int v = 0; v < V_TILE; v++)

@@ -72,6 +72,12 @@ static inline void v_stream(float *p, v_f32 v)
     _mm512_stream_ps(p, v);
 }
 
+/*
+ * Starts to bring a cache line to the second cache: the first has too few places for lines that take long. A macro, as
+ * gcc takes a function that does nothing else for one without effect.
+ */
+#define v_fetch(p) _mm_prefetch((const char *)(p), _MM_HINT_T1)
+
 static inline void v_stream_end(void)
 {
     _mm_sfence();
