@@ -18,6 +18,9 @@
 #include "measure.h"
 #include "pool.h"
 #include "workload.h"
+#ifdef BENCH_ONEDNN
+#include "onednn.h"
+#endif
 
 #define DECLARE_COPY(isa) extern "C" vector_copy bench_copy_##isa;
 BENCH_COPIES(DECLARE_COPY)
@@ -73,10 +76,33 @@ public:
     void run(benchmark::State &state, const row &row)
     {
         batch_norm norm(*row.shape, row.block, row.threads > 1 ? &executor : nullptr);
-        const auto call = [&] {
-            return row.isa == "naive" ? norm.run_naive(row.op, buffers.x(), buffers.y())
-                                      : norm.run(row.op, buffers.x(), buffers.y());
-        };
+        if (row.isa == "naive")
+            measure(state, row, norm, [&] { return norm.run_naive(row.op, buffers.x(), buffers.y()); });
+#ifdef BENCH_ONEDNN
+        else if (row.isa == "onednn")
+            run_onednn(state, row, norm);
+#endif
+        else
+            measure(state, row, norm, [&] { return norm.run(row.op, buffers.x(), buffers.y()); });
+    }
+
+private:
+#ifdef BENCH_ONEDNN
+    void run_onednn(benchmark::State &state, const row &row, batch_norm &norm)
+    try {
+        onednn_batch_norm peer(row.op, norm, buffers.x(), buffers.y(), row.threads);
+        measure(state, row, norm, [&] {
+            peer.run();
+            return BNORM_OK;
+        });
+    } catch (const dnnl::error &error) {
+        state.SkipWithError(error.what());
+    }
+#endif
+
+    template <class Call>
+    void measure(benchmark::State &state, const row &row, const batch_norm &norm, const Call &call)
+    {
         const std::string error = check(row, norm, call);
         if (!error.empty()) {
             state.SkipWithError(error.c_str());
@@ -95,11 +121,10 @@ public:
                        std::to_string(row.shape->points));
     }
 
-private:
     // Chooses the ISA and compares one result with the reference: what is wrong, or nothing.
-    template <class Call> std::string check(const row &row, const batch_norm &norm, Call &call)
+    template <class Call> std::string check(const row &row, const batch_norm &norm, const Call &call)
     {
-        const bool naive = row.isa == "naive";
+        const bool other = row.isa == "naive" || row.isa == "onednn";
         statistics given = { { norm.mean.begin(), norm.mean.end() }, { norm.var.begin(), norm.var.end() } };
         if (row.op == operation::train) {
             const auto [reference, is_new] = references.try_emplace({ row.shape, row.block });
@@ -108,12 +133,12 @@ private:
             given = reference->second;
         }
         std::memset(buffers.y(), 0xff, norm.padded_elements() * sizeof(float)); // NaN: no row inherits a result
-        bnorm_status status = naive ? BNORM_OK : bnorm_set_isa(row.isa.c_str());
+        bnorm_status status = other ? BNORM_OK : bnorm_set_isa(row.isa.c_str());
         if (status == BNORM_OK)
             status = call();
         if (status != BNORM_OK)
             return bnorm_status_string(status);
-        return find_difference(norm, given, buffers.x(), buffers.y(), naive ? 1e-2 : 1e-5); // plain sums lose digits
+        return find_difference(norm, given, buffers.x(), buffers.y(), other ? 1e-2 : 1e-5); // plain sums lose digits
     }
 
     // Measured for each operation again, next to the rows that it is compared with, because the speed of memory drifts;
@@ -142,6 +167,9 @@ private:
 std::vector<row> all_rows(const std::vector<layer> &layers, size_t threads)
 {
     std::vector<std::string> isas = { "naive" };
+#ifdef BENCH_ONEDNN
+    isas.push_back("onednn");
+#endif
     for (size_t i = bnorm_isa_count(); i-- > 0;) // from portable C to the best
         isas.push_back(bnorm_isa_name(i));
     std::vector<size_t> thread_counts = { 1 };
@@ -236,6 +264,11 @@ void add_context(int argc, char **argv)
     benchmark::AddCustomContext("bnorm_version", bnorm_version());
     benchmark::AddCustomContext("bnorm_commit", BENCH_COMMIT);
     benchmark::AddCustomContext("compiler", BENCH_COMPILER);
+#ifdef BENCH_ONEDNN
+    const dnnl_version_t *onednn = dnnl_version();
+    benchmark::AddCustomContext("onednn", std::to_string(onednn->major) + '.' + std::to_string(onednn->minor) + '.' +
+                                              std::to_string(onednn->patch));
+#endif
 }
 
 } // namespace
@@ -248,7 +281,11 @@ int main(int argc, char **argv)
         return 1;
 
     const std::vector<layer> layers = parse_layers(shapes_csv);
-    thread_pool pool;
+    const std::vector<int> cpus = usable_cpus(); // before the pool keeps this thread to one of them
+    thread_pool pool(cpus);
+#ifdef BENCH_ONEDNN
+    keep_openmp_on(cpus);
+#endif
     const std::vector<row> rows = all_rows(layers, pool.executor().width);
     size_t largest = 0;
     for (const row &row : rows)

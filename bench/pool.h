@@ -52,10 +52,9 @@ inline void stay_on(int)
 class thread_pool
 {
 public:
-    // A thread for each CPU that the process may use, the caller of run() among them.
-    thread_pool()
+    // A thread for each CPU, the caller of run() among them.
+    explicit thread_pool(const std::vector<int> &cpus)
     {
-        const std::vector<int> cpus = usable_cpus();
         for (size_t i = 1; i < cpus.size(); i++)
             workers.emplace_back([this, cpu = cpus[i]] {
                 stay_on(cpu);

@@ -45,13 +45,22 @@ def table(header, lines, text_columns):
     print()
 
 
+def ratio(cells, isa, other):
+    return cells[isa]["speed"] / cells[other]["speed"] if cells.get(isa) and cells.get(other) else None
+
+
 def speeds(cells, isas):
-    """The columns of one line: GB/s of each ISA, and of the best one (the last) also speed-up and limit."""
-    best, portable = cells.get(isas[-1]), cells.get("scalar")
-    gain = best["speed"] / portable["speed"] if best and portable else None
+    """The columns of one line: GB/s of each ISA, and of the best one (the last) also speed-ups and limit."""
+    best = cells.get(isas[-1])
     columns = ["FAILED" if isa in cells and not cells[isa] else number(cells.get(isa) and cells[isa]["speed"], 1)
                for isa in isas]
-    return columns + [number(gain, 1), number(best and best["limit"], 2)]
+    gains = [number(ratio(cells, isas[-1], other), 1) for other in compared(isas)]
+    return columns + gains + [number(best and best["limit"], 2)]
+
+
+def compared(isas):
+    """What the best one is compared with."""
+    return [isa for isa in ("scalar", "onednn") if isa in isas]
 
 
 def mean_cells(all_cells, isas):
@@ -71,10 +80,12 @@ def print_context(context, best):
     load = [f"load {context['load_avg'][0]:.1f} at the start"] if context["load_avg"] else []
     print(f"# bnorm {context['bnorm_version']}, commit {context['bnorm_commit']}\n")
     print(f"- {context['cpu']}: {', '.join([str(context['num_cpus']) + ' CPUs', *sizes])}")
-    print(f"- {', '.join([context['compiler'], context['date'], *load])}")
+    peers = [f"oneDNN {context['onednn']}"] if "onednn" in context else []
+    print(f"- {', '.join([context['compiler'], *peers, context['date'], *load])}")
     print(f"- `bnorm-bench {context['arguments']}`\n")
-    print(f"GB/s, the tensor read and written once each. gain: {best} over portable C. limit: {best} as a fraction of")
-    print("the best copy of that size. cold: x and y together exceed the last-level cache. t1, t2 ...: threads.\n")
+    print(f"GB/s, the tensor read and written once each. /scalar, /onednn: {best} over portable C and over oneDNN. limit:")
+    print(f"{best} as a fraction of the best copy of that size. cold: x and y together exceed the last-level cache. t1, t2")
+    print("...: threads.\n")
 
 
 def main(path):
@@ -89,7 +100,7 @@ def main(path):
         groups.setdefault((op, layout, dtype, threads), {}).setdefault(shape, {})[isa] = row
 
     print_context(report["context"], isas[-1])
-    columns = isas + ["gain", "limit"]
+    columns = isas + ["/" + isa for isa in compared(isas)] + ["limit"]
     means = []
     for (op, layout, dtype, threads), shapes in sorted(groups.items()):
         print(f"## {op} {layout} {dtype} {threads}\n")
