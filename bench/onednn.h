@@ -35,7 +35,7 @@ public:
         const auto square = static_cast<size_t>(std::lround(std::sqrt(static_cast<double>(s.points))));
         const size_t height = square * square == s.points ? square : 1;
         const memory::dims dims = { dim(s.batch), dim(s.channels), dim(height), dim(s.points / height) };
-        const memory::format_tag tag = s.block == 1 ? memory::format_tag::nchw
+        const memory::format_tag tag = s.block == 1            ? memory::format_tag::nchw
                                        : s.block == s.channels ? memory::format_tag::nhwc
                                                                : memory::format_tag::nChw16c;
         const memory::desc data(dims, memory::data_type::f32, tag);

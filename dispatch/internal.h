@@ -118,6 +118,7 @@ static inline bool bnorm_planes_possible(const bnorm_geometry *g)
 typedef struct bnorm_sweep {
     bool stream; /* y goes past the caches */
     bool backwards; /* what was read last is still in a cache */
+    size_t next_blocks; /* behind those of the region: fetched meanwhile, where they are planes */
 } bnorm_sweep;
 
 /* y = (x - center) * scale + shift in a region, whose first channel's coefficients come first; padding becomes zero. */
@@ -147,7 +148,6 @@ typedef struct bnorm_scratch {
     double *total, *total_sq; /* of an epoch */
     double *part_mean, *part_m2; /* of one segment */
     double *mean, *m2;
-    float *collector_sums;
 } bnorm_scratch;
 
 bnorm_order bnorm_order_of(const bnorm_geometry *geometry);

@@ -3,9 +3,10 @@
  * Training: each channel's statistics, then the normalised output.
  *
  * With enough units for every thread, a task takes a group of units that fits a cache through all steps ("fused");
- * where the tensor does not fit the caches, the statistics of the next group are collected in the loop that normalises
- * this one ("pipelined"). Otherwise the units are cut into segments and strips of lanes, collected by one set of tasks
- * and normalised by another ("split"). Either way the same operations happen in the same order.
+ * where the tensor does not fit the caches, the next group is fetched by the loop that normalises this one, so that
+ * memory sees one stream of reads and one of writes, as in a copy. Otherwise the units are cut into segments and strips
+ * of lanes, collected by one set of tasks and normalised by another ("split"). Either way the same operations happen in
+ * the same order.
  */
 #include <stdint.h>
 #include <string.h>
@@ -15,7 +16,7 @@
 enum {
     GROUP_CHANNELS = 64, /* that a task takes at a time, at most; a block may be larger */
     TASKS_PER_THREAD = 4,
-    PIPELINED_TASKS_PER_THREAD = 2, /* each begins with a group whose collecting overlaps nothing */
+    FETCHING_TASKS_PER_THREAD = 2, /* each begins with a group that nothing has fetched */
     ALIGNMENT = 64
 };
 
@@ -26,7 +27,7 @@ typedef struct plan {
     bnorm_sweep sweep;
     bool split;
     size_t strips; /* split */
-    bool pipelined;
+    bool fetching;
     size_t group_units, groups; /* not split */
     size_t tasks;
 } plan;
@@ -47,14 +48,6 @@ typedef struct training {
 
 /* ---- The plan ---- */
 
-/* What the kernel that collects and applies asks for. */
-static bool can_pipeline(const bnorm_geometry *g, const bnorm_order *o)
-{
-    const size_t plane = g->points * g->block;
-    return bnorm_planes_possible(g) && o->units > 1 && plane >= BNORM_TILE && g->channels % g->block == 0 &&
-           g->in.block == plane && g->out.block == plane && o->walk.folded * o->walk.width == BNORM_TILE;
-}
-
 static size_t bytes_of_unit(const bnorm_geometry *g, const bnorm_order *o)
 {
     return g->batch * g->points * o->walk.width * sizeof(float);
@@ -62,7 +55,7 @@ static size_t bytes_of_unit(const bnorm_geometry *g, const bnorm_order *o)
 
 static size_t most_tasks(const plan *p)
 {
-    return p->width == 1 ? 1 : p->width * (p->pipelined ? PIPELINED_TASKS_PER_THREAD : TASKS_PER_THREAD);
+    return p->width == 1 ? 1 : p->width * (p->fetching ? FETCHING_TASKS_PER_THREAD : TASKS_PER_THREAD);
 }
 
 /* Groups of at most so many bytes of x, if a unit is not larger. */
@@ -76,15 +69,16 @@ static void cut_groups(plan *p, const bnorm_geometry *g, size_t bytes)
 }
 
 /*
- * Groups from cache: half of what a core has leaves room for y. Groups from memory: the longer the runs of an
- * image, the faster memory is, so they take what each thread can have of the largest cache; two groups are there at a
- * time, beside what others keep in it. A unit too large for that is read twice, the second time backwards.
+ * Groups from cache: half of what a core has leaves room for y. Groups from memory: the longer the runs of an image,
+ * the faster memory is, so they take what each thread can have of the largest cache; two groups are there at a time,
+ * beside what others keep in it. A unit too large for that is read twice, the second time backwards.
  */
 static void plan_groups(plan *p, const bnorm_tuning *tuning, const bnorm_geometry *g, bool cold)
 {
     size_t core = tuning->core_cache, share = tuning->shared_cache / p->width;
-    p->pipelined = cold && can_pipeline(g, &p->order) && bytes_of_unit(g, &p->order) <= share / 4;
-    cut_groups(p, g, p->pipelined && share / 8 > core / 2 ? share / 8 : core / 2);
+    p->fetching = cold && bnorm_planes_possible(g) && bytes_of_unit(g, &p->order) <= share / 4;
+    p->sweep.backwards = cold && !p->fetching;
+    cut_groups(p, g, p->fetching && share / 8 > core / 2 ? share / 8 : core / 2);
 }
 
 static void plan_split(plan *p, const bnorm_tuning *tuning)
@@ -122,7 +116,7 @@ static void *carve(char *base, size_t *used, size_t bytes)
     return piece;
 }
 
-static bnorm_scratch carve_scratch(char *base, size_t *used, size_t channels, size_t units)
+static bnorm_scratch carve_scratch(char *base, size_t *used, size_t channels)
 {
     bnorm_scratch s;
     float **floats[] = { &s.pivot,
@@ -138,22 +132,20 @@ static bnorm_scratch carve_scratch(char *base, size_t *used, size_t channels, si
         *floats[i] = carve(base, used, channels * sizeof(float));
     for (size_t i = 0; i < sizeof(doubles) / sizeof(*doubles); i++)
         *doubles[i] = carve(base, used, channels * sizeof(double));
-    s.collector_sums = carve(base, used, units * BNORM_COLLECTOR_SUMS * sizeof(float));
     return s;
 }
 
 /* Of the channels that a task works on at a time. */
 static bnorm_scratch carve_task_scratch(const plan *p, char *base, size_t *used)
 {
-    size_t channels = p->split ? bnorm_ceil_div(p->order.walk.width, p->strips) : p->group_units * p->order.walk.width;
-    return carve_scratch(base, used, channels, p->pipelined ? p->group_units : 0);
+    size_t width = p->order.walk.width;
+    return carve_scratch(base, used, p->split ? bnorm_ceil_div(width, p->strips) : p->group_units * width);
 }
 
-/* In a pipeline a task has two: of the group that is normalised and of the one that is collected. */
-static bnorm_scratch scratch_of(const training *job, size_t task, size_t second)
+static bnorm_scratch scratch_of(const training *job, size_t task)
 {
-    size_t used = 0, index = job->plan.pipelined ? 2 * task + second : task;
-    return carve_task_scratch(&job->plan, job->scratch + index * job->scratch_bytes, &used);
+    size_t used = 0;
+    return carve_task_scratch(&job->plan, job->scratch + task * job->scratch_bytes, &used);
 }
 
 /* Lays out the workspace, which begins at an aligned base, and returns its size; with base NULL it only counts. */
@@ -163,11 +155,11 @@ static size_t lay_out(training *job, char *base)
     size_t used = 0, all = p->order.units * p->order.walk.width;
     job->scratch_bytes = 0;
     carve_task_scratch(p, NULL, &job->scratch_bytes);
-    job->scratch = carve(base, &used, p->tasks * (p->pipelined ? 2 : 1) * job->scratch_bytes);
+    job->scratch = carve(base, &used, p->tasks * job->scratch_bytes);
     if (p->split) {
         job->segment_mean = carve(base, &used, p->order.segments * all * sizeof(double));
         job->segment_m2 = carve(base, &used, p->order.segments * all * sizeof(double));
-        job->whole = carve_scratch(base, &used, all, 0);
+        job->whole = carve_scratch(base, &used, all);
     }
     return used;
 }
@@ -176,17 +168,14 @@ static size_t lay_out(training *job, char *base)
 static size_t workspace_bytes(const training *job)
 {
     training most = *job;
-    size_t bytes = 0;
-    if (job->plan.split)
-        return lay_out(&most, NULL) + ALIGNMENT - 1;
-    for (int pipelined = 0; pipelined <= can_pipeline(&job->geometry, &job->plan.order); pipelined++) {
-        most.plan.pipelined = pipelined;
-        cut_groups(&most.plan, &job->geometry, SIZE_MAX);
-        most.plan.tasks = bnorm_min(most_tasks(&most.plan), job->plan.order.units);
-        size_t needed = lay_out(&most, NULL);
-        bytes = needed > bytes ? needed : bytes;
+    plan *p = &most.plan;
+    if (!p->split) {
+        p->fetching = true; /* fewer tasks, so larger groups */
+        cut_groups(p, &job->geometry, SIZE_MAX);
+        p->fetching = false;
+        p->tasks = bnorm_min(most_tasks(p), p->order.units);
     }
-    return bytes + ALIGNMENT - 1;
+    return lay_out(&most, NULL) + ALIGNMENT - 1;
 }
 
 /* ---- What is kept of the statistics ---- */
@@ -228,54 +217,6 @@ static void finish(const training *job, size_t channel, size_t lanes, const bnor
 
 /* ---- Fused: all steps for a group of units ---- */
 
-/* Normalises one group while the next is collected. */
-static void collect_and_apply(const training *job, size_t unit, size_t units, const bnorm_scratch *s, size_t next_units,
-                              const bnorm_scratch *next)
-{
-    const bnorm_geometry *g = &job->geometry;
-    const bnorm_order *o = &job->plan.order;
-    const float *x = job->x + unit * g->in.block;
-    const bnorm_collector collector = {
-        .walk = &o->walk,
-        .x = x + units * g->in.block,
-        .units = next_units,
-        .unit_stride = g->in.block,
-        .super_rows = o->super_rows,
-        .segment_rows = o->segment_rows,
-        .pivot = next->pivot,
-        .sums = next->collector_sums,
-        .total = next->total,
-        .total_sq = next->total_sq,
-        .part_mean = next->part_mean,
-        .part_m2 = next->part_m2,
-        .mean = next->mean,
-        .m2 = next->m2,
-    };
-    bnorm_planes planes = { .stream = job->plan.sweep.stream, .width = g->block, .units = units };
-    planes.lanes = g->points * g->block;
-    planes.center = s->coefficients.center;
-    planes.scale = s->coefficients.scale;
-    planes.shift = s->coefficients.shift;
-    for (size_t image = 0; image < g->batch; image++) {
-        planes.x = x + image * g->in.image;
-        planes.y = job->y + image * g->out.image + unit * g->out.block;
-        job->kernels->collect_apply_f32(&collector, image, &planes);
-    }
-    if (planes.stream)
-        job->kernels->drain();
-}
-
-static void apply_group(const training *job, size_t unit, size_t units, const bnorm_scratch *s)
-{
-    bnorm_region region = bnorm_whole(&job->geometry);
-    if (job->plan.order.units > 1) {
-        region.block = unit;
-        region.blocks = units;
-    }
-    bnorm_apply_region(job->kernels, &job->geometry, &region, job->plan.sweep, job->x, job->y, s->coefficients.center,
-                       s->coefficients.scale, s->coefficients.shift);
-}
-
 static size_t units_of_group(const plan *p, size_t group)
 {
     return bnorm_min(p->group_units, p->order.units - group * p->group_units);
@@ -285,18 +226,22 @@ static void fused_task(void *argument, size_t task)
 {
     const training *job = argument;
     const plan *p = &job->plan;
-    bnorm_scratch scratch[2] = { scratch_of(job, task, 0), scratch_of(job, task, p->pipelined) };
-    const size_t first = bnorm_part(p->groups, p->tasks, task), last = bnorm_part(p->groups, p->tasks, task + 1);
-    for (size_t group = first; group < last; group++) {
-        const size_t unit = group * p->group_units, units = units_of_group(p, group);
-        const bnorm_scratch *s = &scratch[(group - first) % 2];
-        if (!p->pipelined || group == first)
-            bnorm_collect_units(job->kernels, &p->order, job->x + unit * p->order.unit_stride, units, s);
-        finish(job, unit * p->order.walk.width, units * p->order.walk.width, s);
-        if (p->pipelined && group + 1 < last)
-            collect_and_apply(job, unit, units, s, units_of_group(p, group + 1), &scratch[(group - first + 1) % 2]);
-        else
-            apply_group(job, unit, units, s);
+    const bnorm_scratch s = scratch_of(job, task);
+    const bnorm_coefficients *c = &s.coefficients;
+    size_t last = bnorm_part(p->groups, p->tasks, task + 1);
+    for (size_t group = bnorm_part(p->groups, p->tasks, task); group < last; group++) {
+        size_t unit = group * p->group_units, units = units_of_group(p, group);
+        bnorm_collect_units(job->kernels, &p->order, job->x + unit * p->order.unit_stride, units, &s);
+        finish(job, unit * p->order.walk.width, units * p->order.walk.width, &s);
+        bnorm_region region = bnorm_whole(&job->geometry);
+        bnorm_sweep sweep = p->sweep;
+        if (p->order.units > 1) {
+            region.block = unit;
+            region.blocks = units;
+        }
+        if (p->fetching && group + 1 < last)
+            sweep.next_blocks = units_of_group(p, group + 1);
+        bnorm_apply_region(job->kernels, &job->geometry, &region, sweep, job->x, job->y, c->center, c->scale, c->shift);
     }
 }
 
@@ -306,7 +251,7 @@ static void split_collect_task(void *argument, size_t task)
 {
     const training *job = argument;
     const plan *p = &job->plan;
-    const bnorm_scratch s = scratch_of(job, task, 0);
+    const bnorm_scratch s = scratch_of(job, task);
     const size_t width = p->order.walk.width, items = p->order.units * p->order.segments * p->strips;
     const size_t last = bnorm_part(items, p->tasks, task + 1);
     for (size_t item = bnorm_part(items, p->tasks, task); item < last; item++) {

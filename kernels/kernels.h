@@ -65,29 +65,10 @@ static inline size_t bnorm_values_before(const bnorm_walk *w, size_t super_row)
     return super_row / w->run_super_rows * w->run_rows + super_row % w->run_super_rows * w->folded;
 }
 
-/*
- * Units whose statistics grow run by run. Their super-rows are a tile each and dense, and a run is at least a tile.
- * Arrays hold what is known so far: the caller keeps them from one run to the next, and gives them to nothing else.
- */
-typedef struct bnorm_collector {
-    const bnorm_walk *walk;
-    const float *x; /* of the first unit */
-    size_t units, unit_stride;
-    size_t super_rows, segment_rows; /* of a unit, and of a segment */
-    float *pivot; /* [unit][lane] */
-    float *sums; /* [unit][BNORM_COLLECTOR_SUMS] */
-    double *total, *total_sq; /* [unit][lane]: of the epoch */
-    double *part_mean, *part_m2; /* of a segment beyond the first */
-    double *mean, *m2; /* of all segments that ended; after the last run, of all values */
-} bnorm_collector;
-
-/* Sums and sums of squares of a group, then of a chunk. */
-enum { BNORM_COLLECTOR_SUMS = 4 * BNORM_TILE };
-
-/* Adjacent units to normalise: `lanes` adjacent values each, whose channels repeat with `width`, a divisor of a tile.
- */
+/* Adjacent units to normalise: `lanes` values each, whose channels repeat with `width`, a divisor of a tile. */
 typedef struct bnorm_planes {
     bool stream; /* y goes past the caches; drain() before another thread reads it */
+    size_t fetch, fetch_units; /* so many lanes beyond x, as many units are fetched meanwhile */
     size_t width;
     size_t units, lanes;
     const float *x;
@@ -130,9 +111,7 @@ typedef struct bnorm_coefficients {
  * coefficients: what apply needs, and the statistics to save. gamma and beta may be NULL.
  * scale:        gamma / sqrt(var + epsilon). gamma may be NULL.
  * apply:        y = (x - center) * scale + shift, in planes or rows. y may be x with the same strides.
- * collect_apply: the next run of each unit joins the statistics of a group, while planes of another group, as many
- * lanes to a unit and no fewer units, are normalised. drain:        what went past the caches is there for every thread
- * that is told so.
+ * drain:        what went past the caches is there for every thread that is told so.
  */
 typedef struct bnorm_kernels {
     const char *name;

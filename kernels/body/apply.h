@@ -109,17 +109,23 @@ static INLINE void end_vector(const sweep *s, size_t at, size_t rest, v_f32 cent
     }
 }
 
-/* What is left of the current unit; the next one becomes the current. */
-static INLINE void end_unit(sweep *s, const tile_coefficients *k, size_t width, bool stream)
+/* The current unit, or what is left of it; the next one becomes the current. */
+static INLINE void apply_unit(sweep *s, size_t width, size_t fetch, bool stream)
 {
+    const tile_coefficients k = repeat_coefficients(&s->unit, width);
     size_t at = s->at;
+    if (fetch)
+        for (; at + BNORM_TILE <= s->end; at += BNORM_TILE) {
+            fetch_tile(s->x + at + fetch);
+            apply_tile(s->x + at, s->y + at, &k, stream);
+        }
     for (; at + BNORM_TILE <= s->end; at += BNORM_TILE)
-        apply_tile(s->x + at, s->y + at, k, stream);
+        apply_tile(s->x + at, s->y + at, &k, stream);
     for (int v = 0; v < V_TILE && at < s->end; v++, at += V_LANES)
         if (at + V_LANES <= s->end)
-            put(s->y + at, normalise(v_load(s->x + at), k->center[v], k->scale[v], k->shift[v]), stream);
+            put(s->y + at, normalise(v_load(s->x + at), k.center[v], k.scale[v], k.shift[v]), stream);
         else
-            end_vector(s, at, s->end - at, k->center[v], k->scale[v], k->shift[v], width, stream);
+            end_vector(s, at, s->end - at, k.center[v], k.scale[v], k.shift[v], width, stream);
     s->at = at;
     s->end += s->lanes;
     s->left--;
@@ -128,17 +134,11 @@ static INLINE void end_unit(sweep *s, const tile_coefficients *k, size_t width, 
     s->unit.shift += width;
 }
 
-static INLINE void apply_unit(sweep *s, size_t width, bool stream)
-{
-    const tile_coefficients k = repeat_coefficients(&s->unit, width);
-    end_unit(s, &k, width, stream);
-}
-
 static INLINE void apply_planes(const bnorm_planes *p, size_t width, bool stream)
 {
     sweep s = begin_sweep(p, width);
     for (size_t u = 0; u < p->units; u++)
-        apply_unit(&s, width, stream);
+        apply_unit(&s, width, u < p->fetch_units ? p->fetch : 0, stream);
 }
 
 /* Units smaller than a vector. */

@@ -5,7 +5,6 @@
 #include "../body/apply.h"
 #include "../body/collect.h"
 #include "../body/moments.h"
-#include "../body/pipeline.h"
 
 const bnorm_kernels bnorm_kernels_scalar = {
     .name = "scalar",
