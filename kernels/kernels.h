@@ -46,7 +46,7 @@ typedef struct bnorm_walk {
     size_t run_rows; /* rows of a run */
     size_t run_super_rows; /* super-rows of a run; the last may have fewer rows */
 
-    bool fetch; /* x comes from memory: what comes next in a run is fetched ahead */
+    bool fetch; /* x comes from memory: of wide rows, what comes next is fetched ahead */
     bool dense; /* each super-row's lanes are adjacent, and the two strides hold */
     size_t run_stride;
     size_t super_row_stride;

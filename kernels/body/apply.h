@@ -116,7 +116,7 @@ static INLINE void apply_unit(sweep *s, size_t width, size_t fetch, bool stream)
     size_t at = s->at;
     if (fetch)
         for (; at + BNORM_TILE <= s->end; at += BNORM_TILE) {
-            fetch_tile(s->x + at + fetch);
+            fetch_tile(s->x + at + fetch, false);
             apply_tile(s->x + at, s->y + at, &k, stream);
         }
     for (; at + BNORM_TILE <= s->end; at += BNORM_TILE)

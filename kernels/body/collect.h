@@ -128,14 +128,8 @@ static INLINE void collect_rows(const bnorm_walk *walk, const float *x, place *a
 }
 
 /* Adjacent lanes, the first of them at the start of a super-row that is one tile. */
-static INLINE void collect_adjacent(const float *x, size_t lanes, const v_f32 *pivot, tile_sums *t, bool squares,
-                                    bool fetch)
+static INLINE void collect_adjacent(const float *x, size_t lanes, const v_f32 *pivot, tile_sums *t, bool squares)
 {
-    if (fetch)
-        for (; lanes >= BNORM_TILE; lanes -= BNORM_TILE, x += BNORM_TILE) {
-            fetch_tile(x + BNORM_FETCH);
-            collect_row(x, pivot, t, squares);
-        }
     for (; lanes >= BNORM_TILE; lanes -= BNORM_TILE, x += BNORM_TILE)
         collect_row(x, pivot, t, squares);
     if (lanes)
@@ -151,9 +145,8 @@ static INLINE tile_sums collect_tile_group(const bnorm_walk *walk, const float *
         collect_rows(walk, x, at, 0, pivot, &t, squares);
     while (at->left) {
         size_t rows = smaller(at->left, walk->run_super_rows - at->row), begin = at->row * BNORM_TILE;
-        size_t run = walk->run_rows * walk->width - begin, lanes = smaller(rows * BNORM_TILE, run);
-        collect_adjacent(x + at->run * walk->run_stride + begin, lanes, pivot, &t, squares,
-                         walk->fetch && run >= lanes + BNORM_FETCH);
+        collect_adjacent(x + at->run * walk->run_stride + begin,
+                         smaller(rows * BNORM_TILE, walk->run_rows * walk->width - begin), pivot, &t, squares);
         step(walk, at, rows);
     }
     return t;
@@ -212,7 +205,7 @@ static INLINE void collect_units(const bnorm_walk *walk, const float *x, size_t 
             v_f32 p[V_TILE];
             tile_sums t = no_sums();
             load_repeated(p, pivot + u * width, width);
-            collect_adjacent(x, lanes, p, &t, squares, false);
+            collect_adjacent(x, lanes, p, &t, squares);
             store_folded(sum + u * width, t.sum, width);
             if (squares)
                 store_folded(sum_sq + u * width, t.sum_sq, width);
@@ -261,7 +254,7 @@ static INLINE void collect_few(const float *x, size_t stride, size_t rows, size_
         load_tile(p, pivot + lane, count);
         if (fetch)
             for (size_t r = 0; r < rows; r++)
-                fetch_tile(x + r * stride + lane + BNORM_FETCH);
+                fetch_tile(x + r * stride + lane + BNORM_FETCH, true);
         if (count == BNORM_TILE)
             for (size_t r = 0; r < rows; r++)
                 collect_row(x + r * stride + lane, p, &t, squares);

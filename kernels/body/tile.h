@@ -44,10 +44,13 @@ static inline void store_tile(float *p, const v_f32 *tile, size_t lanes)
     }
 }
 
-static INLINE void fetch_tile(const float *p)
+static INLINE void fetch_tile(const float *p, bool far)
 {
     for (size_t l = 0; l < BNORM_TILE; l += BNORM_LINE)
-        v_fetch(p + l);
+        if (far)
+            v_fetch_far(p + l);
+        else
+            v_fetch(p + l);
 }
 
 static inline void add_tile(v_f32 *tile, const v_f32 *more)

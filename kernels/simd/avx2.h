@@ -89,10 +89,11 @@ static inline void v_stream(float *p, v_f32 v)
 }
 
 /*
- * Starts to bring a cache line to the second cache: the first has too few places for lines that take long. A macro, as
- * gcc takes a function that does nothing else for one without effect.
+ * Starts to bring a cache line to the first cache, or to the second: for a stream of reads alone, as the first has too
+ * few places for lines that take long. Macros, as gcc takes a function that does nothing else for one without effect.
  */
-#define v_fetch(p) _mm_prefetch((const char *)(p), _MM_HINT_T1)
+#define v_fetch(p) _mm_prefetch((const char *)(p), _MM_HINT_T0)
+#define v_fetch_far(p) _mm_prefetch((const char *)(p), _MM_HINT_T1)
 
 static inline void v_stream_end(void)
 {

@@ -55,8 +55,9 @@ static inline void v_stream(float *p, v_f32 v)
     *p = v;
 }
 
-/* Nothing: the compiler vectorises the loops around it, and does not know what would be worth it. */
+/* Nothing: the compiler vectorises the loops around them, and does not know what would be worth it. */
 #define v_fetch(p) ((void)(p))
+#define v_fetch_far(p) ((void)(p))
 
 static inline void v_stream_end(void)
 {
