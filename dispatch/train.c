@@ -87,7 +87,7 @@ static void plan_split(plan *p, const bnorm_tuning *tuning)
     size_t items = p->order.units * p->order.segments;
     bool strips_possible = p->order.units == 1 && w->dense && w->folded == 1;
     size_t most = strips_possible ? bnorm_ceil_div(w->width, tuning->strip_lanes) : 1;
-    p->strips = bnorm_min(most, bnorm_ceil_div(most_tasks(p), items));
+    p->strips = bnorm_min(most, bnorm_ceil_div(p->width, items));
     p->tasks = bnorm_min(most_tasks(p), items * p->strips);
 }
 

@@ -47,7 +47,7 @@ void bnorm_cache_sizes(size_t *core, size_t *shared)
 
 bnorm_tuning bnorm_default_tuning(void)
 {
-    bnorm_tuning tuning = { .smallest_task = 16384, .strip_lanes = 128 };
+    bnorm_tuning tuning = { .smallest_task = 16384, .strip_lanes = 32 };
     bnorm_cache_sizes(&tuning.core_cache, &tuning.shared_cache);
     return tuning;
 }

@@ -7,12 +7,13 @@
 #include "check.h"
 
 const bnorm_tuning usual_tuning = {
-    .smallest_task = 16384, .strip_lanes = 128, .core_cache = 1 << 20, .shared_cache = 32 << 20
+    .smallest_task = 16384, .strip_lanes = 32, .core_cache = 1 << 20, .shared_cache = 32 << 20
 };
 static const bnorm_tuning tiny = { .smallest_task = 1, .strip_lanes = 8, .core_cache = 2048, .shared_cache = 1 << 20 };
 static const bnorm_tuning cold = { .smallest_task = 1, .strip_lanes = 8, .core_cache = 512, .shared_cache = 4096 };
+static const bnorm_tuning roomy = { .smallest_task = 1, .strip_lanes = 8, .core_cache = 512, .shared_cache = 32768 };
 static const bnorm_tuning no_cache = { .smallest_task = 1, .strip_lanes = 8, .core_cache = 1, .shared_cache = 1 };
-const bnorm_tuning *const tunings[TUNING_COUNT] = { &usual_tuning, &tiny, &cold, &no_cache };
+const bnorm_tuning *const tunings[TUNING_COUNT] = { &usual_tuning, &tiny, &cold, &roomy, &no_cache };
 
 static size_t elements(const bnorm_shape *s)
 {

@@ -35,7 +35,7 @@ typedef struct way {
 } way;
 
 /* The tuning of a usual machine, and others that make small tensors take every path of large ones. */
-enum { TUNING_COUNT = 4 };
+enum { TUNING_COUNT = 5 };
 extern const bnorm_tuning usual_tuning, *const tunings[TUNING_COUNT];
 
 size_t job_elements(const job *j);

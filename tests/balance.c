@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * How evenly the work of a call is cut: kernels that only count the elements they are given, on an executor that adds
+ * them up for each task and hands the tasks, in their order, to whichever of `width` threads is free first.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "check.h"
+#include "dispatch/internal.h"
+#include "job.h"
+
+/* ---- Kernels that count ---- */
+
+static size_t work; /* elements since the task began */
+
+static void count_collect(const bnorm_walk *walk, const float *x, size_t units, size_t unit_stride, size_t first,
+                          size_t rows, const float *pivot, float *sum, float *sum_sq)
+{
+    (void)x, (void)unit_stride, (void)first, (void)pivot, (void)sum, (void)sum_sq;
+    work += units * rows * walk->folded * walk->width;
+}
+
+static void count_planes(const bnorm_planes *planes)
+{
+    work += planes->units * planes->lanes;
+}
+
+static void count_rows(const bnorm_rows *rows)
+{
+    work += rows->rows * rows->width;
+}
+
+static bnorm_kernels counting_kernels(void)
+{
+    bnorm_kernels k = *bnorm_kernels_at(bnorm_isa_count() - 1);
+    k.collect_nchw_f32 = k.collect_nhwc_f32 = count_collect;
+    k.apply_planes_f32 = count_planes;
+    k.apply_rows_f32 = count_rows;
+    return k;
+}
+
+/* ---- An executor that counts ---- */
+
+enum { MOST_THREADS = 64 };
+
+typedef struct schedule {
+    size_t width;
+    size_t sum, longest; /* of all rounds: work, and what the busiest thread of each round has of it */
+} schedule;
+
+static void run_counting(void *context, size_t tasks, bnorm_task *task, void *argument)
+{
+    schedule *s = context;
+    size_t load[MOST_THREADS] = { 0 }, longest = 0;
+    for (size_t i = 0; i < tasks; i++) {
+        size_t idle = 0;
+        for (size_t thread = 1; thread < s->width; thread++)
+            if (load[thread] < load[idle])
+                idle = thread;
+        work = 0;
+        task(argument, i);
+        load[idle] += work;
+        s->sum += work;
+        longest = load[idle] > longest ? load[idle] : longest;
+    }
+    s->longest += longest;
+    work = 0;
+}
+
+/* What a few threads must reach. Many have enough to do only in large tensors, so for them the table alone tells. */
+static double least(size_t width)
+{
+    return width == 2 ? 0.8 : width == 8 ? 0.5 : 0;
+}
+
+/* The part of the threads' time in which they have work: 1 is perfect. */
+static double balance(size_t batch, size_t channels, size_t points, size_t block, bool training, size_t width)
+{
+    const bnorm_shape shape = bnorm_blocked(batch, channels, points, block);
+    const bnorm_kernels kernels = counting_kernels();
+    schedule s = { .width = width };
+    const bnorm_executor executor = { run_counting, &s, width };
+    size_t elements = batch * (channels + block - 1) / block * block * points, size = 0;
+    float *x = calloc(elements, sizeof(*x)), *y = calloc(elements, sizeof(*y)); /* hardly touched, so hardly there */
+    float *statistics = calloc(2 * channels, sizeof(*statistics));
+    bnorm_status status;
+    work = 0;
+    if (training) {
+        const bnorm_train_params p = { .struct_size = sizeof(p), .epsilon = 1e-5f };
+        bnorm_workspace_size_on(&usual_tuning, &shape, BNORM_TRAIN, &executor, &size);
+        void *workspace = malloc(size);
+        status = bnorm_train_on(&kernels, &usual_tuning, &shape, &p, x, y, workspace, size, &executor);
+        free(workspace);
+    } else {
+        const bnorm_infer_params p = {
+            .struct_size = sizeof(p), .mean = statistics, .var = statistics + channels, .epsilon = 1e-5f
+        };
+        status = bnorm_infer_on(&kernels, &usual_tuning, &shape, &p, x, y, &executor);
+    }
+    check(status == BNORM_OK, bnorm_status_string(status));
+    free(x);
+    free(y);
+    free(statistics);
+    s.sum += work; /* what no task did was done by one thread */
+    s.longest += work;
+    return (double)s.sum / (double)width / (double)s.longest;
+}
+
+static const struct {
+    const char *name;
+    size_t batch, channels, points;
+} shapes[] = { { "resnet50.conv1", 32, 64, 12544 },
+               { "resnet50.stage1b", 32, 256, 3136 },
+               { "resnet50.stage3b", 32, 1024, 196 },
+               { "resnet50.stage4b", 32, 2048, 49 },
+               { "resnet50.conv1_b1", 1, 64, 12544 },
+               { "resnet50.stage4b_b1", 1, 2048, 49 },
+               { "mobilenet_v2.head", 16, 1280, 49 },
+               { "unet3d.level1", 2, 32, 262144 },
+               { "tabular.bn1d_large", 65536, 256, 1 },
+               { "odd.rgb", 8, 3, 50176 },
+               { "odd.c257", 8, 257, 784 },
+               { "odd.c1", 1, 1, 1000003 },
+               { "one image, few channels", 1, 3, 65536 } };
+
+int main(int argc, char **argv)
+{
+    static const size_t widths[] = { 2, 8, 64 };
+    check_start(argc, argv, "balance");
+    check_note("the part of %zu, %zu and %zu threads' time in which they have work", widths[0], widths[1], widths[2]);
+    for (size_t i = 0; i < sizeof(shapes) / sizeof(*shapes); i++) {
+        const size_t blocks[] = { 1, shapes[i].channels, 16 };
+        for (int training = 0; training < 2; training++)
+            for (int b = 0; b < 3; b++) {
+                double part[3];
+                for (int w = 0; w < 3; w++) {
+                    check_context("%s %s, block %zu, %zu threads", training ? "train" : "infer", shapes[i].name,
+                                  blocks[b], widths[w]);
+                    part[w] =
+                        balance(shapes[i].batch, shapes[i].channels, shapes[i].points, blocks[b], training, widths[w]);
+                    check(part[w] >= least(widths[w]), "threads wait for each other");
+                }
+                check_note("%-24s %s block %-4zu  %.2f %.2f %.2f", shapes[i].name, training ? "train" : "infer",
+                           blocks[b], part[0], part[1], part[2]);
+            }
+    }
+    return check_finish();
+}
