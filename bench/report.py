@@ -54,7 +54,7 @@ def speeds(cells, isas):
     best = cells.get(isas[-1])
     columns = ["FAILED" if isa in cells and not cells[isa] else number(cells.get(isa) and cells[isa]["speed"], 1)
                for isa in isas]
-    gains = [number(ratio(cells, isas[-1], other), 1) for other in compared(isas)]
+    gains = [number(ratio(cells, isas[-1], other), 2) for other in compared(isas)]
     return columns + gains + [number(best and best["limit"], 2)]
 
 
@@ -70,6 +70,14 @@ def mean_cells(all_cells, isas):
         isa: {key: geometric_mean([cells[isa][key] for cells in complete]) for key in ("speed", "limit")}
         for isa in isas if complete
     }
+
+
+def least(all_cells, isas):
+    """The ratios again, where they are worst."""
+    best = isas[-1]
+    ratios = [[ratio(cells, best, other) for cells in all_cells] for other in compared(isas)]
+    ratios.append([cells[best]["limit"] for cells in all_cells if cells.get(best)])
+    return [number(min((r for r in column if r is not None), default=None), 2) for column in ratios]
 
 
 def print_context(context, best):
@@ -113,10 +121,11 @@ def main(path):
             chosen = [cells for cells, line in zip(shapes.values(), lines) if line[2] == state]
             count, cells = mean_cells(chosen, isas)
             if count:
-                means.append([f"{op} {layout} {dtype} {threads}", state, str(count), *speeds(cells, isas)])
+                means.append([f"{op} {layout} {dtype} {threads}", state, str(count), *speeds(cells, isas),
+                              *least(chosen, isas)])
 
-    print("## Geometric means\n")
-    table(["", "", "layers", *columns], means, 2)
+    print("## Geometric means, and the least of each ratio\n")
+    table(["", "", "layers", *columns, *("least " + column for column in columns[len(isas):])], means, 2)
 
 
 if __name__ == "__main__":
