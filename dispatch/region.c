@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Cutting a tensor into regions for tasks, and normalising a region. */
+#include <stdint.h>
+
 #include "internal.h"
 
 /* Tasks for each thread: what one thread loses to another's bad luck is a fraction of a task. */
@@ -7,6 +9,8 @@ enum { TASKS_PER_THREAD = 4 };
 
 /* What is gone through forwards at a time on the way back: long enough to be read at full speed. */
 enum { BACKWARDS_LANES = 16384 };
+
+enum { LONG_PIECE = 1024 };
 
 size_t bnorm_useful_width(const bnorm_tuning *tuning, const bnorm_geometry *g, const bnorm_executor *executor)
 {
@@ -73,6 +77,13 @@ typedef struct application {
     const float *center, *scale, *shift; /* of the region's first channel */
 } application;
 
+/* Stores past the caches must fill lines: of pieces that begin and end anywhere in one, only of long ones. */
+static bool should_stream(const application *job, const float *y, size_t piece, size_t stride)
+{
+    bool lines = (uintptr_t)y / sizeof(*y) % BNORM_LINE == 0 && piece % BNORM_LINE == 0 && stride % BNORM_LINE == 0;
+    return job->sweep.stream && (lines || piece >= LONG_PIECE);
+}
+
 /* Some rows of a block of an image; they lie a point apart, or an image. `image` and `block` count within the region.
  */
 static void apply_rows(const application *job, size_t image, size_t block, size_t first, size_t rows, size_t width,
@@ -81,7 +92,7 @@ static void apply_rows(const application *job, size_t image, size_t block, size_
     const bnorm_geometry *g = job->geometry;
     const bnorm_region *r = job->region;
     const size_t channel = block * g->block, lane = bnorm_min(r->block * g->block + r->lane + channel, g->channels);
-    bnorm_rows t = { .stream = job->sweep.stream, .rows = rows, .width = width };
+    bnorm_rows t = { .rows = rows, .width = width };
     t.used = bnorm_min(width, g->channels - lane);
     t.x_stride = along_images ? g->in.image : g->in.point;
     t.y_stride = along_images ? g->out.image : g->out.point;
@@ -90,6 +101,7 @@ static void apply_rows(const application *job, size_t image, size_t block, size_
     t.center = job->center + channel;
     t.scale = job->scale + channel;
     t.shift = job->shift + channel;
+    t.stream = should_stream(job, t.y, t.y_stride == width ? rows * width : width, t.y_stride);
     job->kernels->apply_rows_f32(&t);
 }
 
@@ -98,7 +110,7 @@ static void apply_planes(const application *job, size_t image, size_t block, siz
     const bnorm_geometry *g = job->geometry;
     const bnorm_region *r = job->region;
     const size_t channel = block * g->block;
-    bnorm_planes t = { .stream = job->sweep.stream, .width = g->block, .units = units, .lanes = lanes };
+    bnorm_planes t = { .width = g->block, .units = units, .lanes = lanes };
     t.fetch = r->blocks * g->in.block;
     t.fetch_units = block < job->sweep.next_blocks ? job->sweep.next_blocks - block : 0;
     t.x = job->x + offset(&g->in, r->image + image, r->block + block, r->point) + first;
@@ -106,6 +118,7 @@ static void apply_planes(const application *job, size_t image, size_t block, siz
     t.center = job->center + channel;
     t.scale = job->scale + channel;
     t.shift = job->shift + channel;
+    t.stream = should_stream(job, t.y, units * lanes, 0);
     job->kernels->apply_planes_f32(&t);
 }
 

@@ -254,7 +254,25 @@ static INLINE void apply_folded(size_t rows, size_t width, size_t folded, const 
         apply_row_n(x, y, 0, rest, &repeated);
 }
 
-/* Rows apart from each other, or rows that end in padding. */
+/* Narrow rows of whole vectors, apart from each other or ending in padding: the coefficients stay in registers. */
+static INLINE void apply_narrow(const bnorm_rows *r, bool stream)
+{
+    const float *x = r->x;
+    float *y = r->y;
+    tile_coefficients k; /* 0 in the padding, which is taken for 0, and so becomes 0 */
+    load_tile(k.center, r->center, r->used);
+    load_tile(k.scale, r->scale, r->used);
+    load_tile(k.shift, r->shift, r->used);
+    for (size_t row = 0; row < r->rows; row++, x += r->x_stride, y += r->y_stride) {
+        v_f32 t[V_TILE];
+        load_tile(t, x, r->used);
+        for (size_t v = 0; v < V_TILE; v++)
+            if (v * V_LANES < r->width)
+                put(y + v * V_LANES, normalise(t[v], k.center[v], k.scale[v], k.shift[v]), stream);
+    }
+}
+
+/* Other rows apart from each other, or that end in padding. */
 static INLINE void apply_apart(const bnorm_rows *r, const coefficients *k, bool stream)
 {
     const float *x = r->x;
@@ -273,7 +291,11 @@ static INLINE void apply_rows(const bnorm_rows *r, bool stream)
 {
     const coefficients k = { r->center, r->scale, r->shift };
     const size_t folded = bnorm_folded_rows(r->width);
-    if (r->used < r->width || r->x_stride != r->width || r->y_stride != r->width)
+    const bool adjacent = r->used == r->width && r->x_stride == r->width && r->y_stride == r->width;
+    const bool aligned = lanes_to_aligned(r->y) == 0 && r->y_stride % V_LANES == 0;
+    if (!adjacent && r->width <= BNORM_TILE && r->width % V_LANES == 0)
+        apply_narrow(r, stream && aligned);
+    else if (!adjacent)
         apply_apart(r, &k, stream);
     else if (folded > 1)
         apply_folded(r->rows, r->width, folded, r->x, r->y, &k, stream);
