@@ -128,6 +128,7 @@ void bnorm_apply_region(const bnorm_kernels *kernels, const bnorm_geometry *geom
 
 /* How many threads a call should use: 1 for a tensor that is too small to share. */
 size_t bnorm_useful_width(const bnorm_tuning *tuning, const bnorm_geometry *geometry, const bnorm_executor *executor);
+/* Without an executor there is one task. */
 void bnorm_run(const bnorm_executor *executor, size_t tasks, bnorm_task *task, void *argument);
 
 /* ---- collect.c ---- */

@@ -22,11 +22,8 @@ void bnorm_run(const bnorm_executor *executor, size_t tasks, bnorm_task *task, v
 {
     if (tasks == 1)
         task(argument, 0);
-    else if (executor)
-        executor->run(executor->context, tasks, task, argument);
     else
-        for (size_t i = 0; i < tasks; i++)
-            task(argument, i);
+        executor->run(executor->context, tasks, task, argument);
 }
 
 bnorm_region bnorm_whole(const bnorm_geometry *g)
