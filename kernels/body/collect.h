@@ -136,6 +136,19 @@ static INLINE void collect_adjacent(const float *x, size_t lanes, const v_f32 *p
         collect_part(x, lanes, pivot, t, squares);
 }
 
+/* Whole runs, of the same lanes each: small planes. */
+static INLINE void collect_runs(const float *x, size_t stride, size_t runs, size_t lanes, const v_f32 *pivot,
+                                tile_sums *t, bool squares)
+{
+    const size_t whole = lanes / BNORM_TILE * BNORM_TILE, rest = lanes - whole;
+    for (; runs; runs--, x += stride) {
+        for (size_t l = 0; l < whole; l += BNORM_TILE)
+            collect_row(x + l, pivot, t, squares);
+        if (rest)
+            collect_part(x + whole, rest, pivot, t, squares);
+    }
+}
+
 /* A group of super-rows of one tile, from zero; moves the place on. */
 static INLINE tile_sums collect_tile_group(const bnorm_walk *walk, const float *x, place *at, const v_f32 *pivot,
                                            bool squares)
@@ -143,6 +156,13 @@ static INLINE tile_sums collect_tile_group(const bnorm_walk *walk, const float *
     tile_sums t = no_sums();
     if (!walk->dense)
         collect_rows(walk, x, at, 0, pivot, &t, squares);
+    if (at->row == 0 && at->left >= walk->run_super_rows) {
+        const size_t runs = at->left / walk->run_super_rows;
+        collect_runs(x + at->run * walk->run_stride, walk->run_stride, runs, walk->run_rows * walk->width, pivot, &t,
+                     squares);
+        at->run += runs;
+        at->left -= runs * walk->run_super_rows;
+    }
     while (at->left) {
         size_t rows = smaller(at->left, walk->run_super_rows - at->row), begin = at->row * BNORM_TILE;
         collect_adjacent(x + at->run * walk->run_stride + begin,
