@@ -7,10 +7,10 @@
 /* Tasks for each thread: what one thread loses to another's bad luck is a fraction of a task. */
 enum { TASKS_PER_THREAD = 4 };
 
-/* What is gone through forwards at a time on the way back: long enough to be read at full speed. */
-enum { BACKWARDS_LANES = 16384 };
-
-enum { LONG_PIECE = 1024 };
+enum {
+    BACKWARDS_LANES = 16384, /* gone through forwards at a time on the way back: enough to be read at full speed */
+    LONG_PIECE = 1024 /* lanes beside which two lines that are not filled do not count */
+};
 
 size_t bnorm_useful_width(const bnorm_tuning *tuning, const bnorm_geometry *g, const bnorm_executor *executor)
 {
@@ -81,8 +81,7 @@ static bool should_stream(const application *job, const float *y, size_t piece, 
     return job->sweep.stream && (lines || piece >= LONG_PIECE);
 }
 
-/* Some rows of a block of an image; they lie a point apart, or an image. `image` and `block` count within the region.
- */
+/* Some rows of a block of an image, both counted within the region; rows lie a point apart, or an image. */
 static void apply_rows(const application *job, size_t image, size_t block, size_t first, size_t rows, size_t width,
                        bool along_images)
 {

@@ -94,7 +94,7 @@ static void plan_split(plan *p, const bnorm_tuning *tuning)
 static plan make_plan(const bnorm_tuning *tuning, const bnorm_geometry *g, const bnorm_executor *executor,
                       bnorm_hint hint, bool in_place)
 {
-    const bool cold = 2 * bnorm_bytes(g, in_place) > tuning->shared_cache;
+    const bool cold = bnorm_bytes(g, in_place) > tuning->shared_cache / 2; /* x is gone through twice */
     plan p = { .order = bnorm_order_of(g), .width = bnorm_useful_width(tuning, g, executor) };
     p.sweep.stream = bnorm_should_stream(hint, cold, in_place);
     p.sweep.backwards = p.order.walk.fetch = cold;
