@@ -107,8 +107,10 @@ static void apply_planes(const application *job, size_t image, size_t block, siz
     const bnorm_region *r = job->region;
     const size_t channel = block * g->block;
     bnorm_planes t = { .width = g->block, .units = units, .lanes = lanes };
-    t.fetch = r->blocks * g->in.block;
-    t.fetch_units = block < job->sweep.next_blocks ? job->sweep.next_blocks - block : 0;
+    if (job->sweep.next_blocks) {
+        t.fetch = r->blocks * g->in.block;
+        t.fetch_units = block < job->sweep.next_blocks ? job->sweep.next_blocks - block : 0;
+    }
     t.x = job->x + offset(&g->in, r->image + image, r->block + block, r->point) + first;
     t.y = job->y + offset(&g->out, r->image + image, r->block + block, r->point) + first;
     t.center = job->center + channel;

@@ -20,7 +20,8 @@ enum {
     BNORM_GROUP = 16, /* super-rows */
     BNORM_CHUNK = 128, /* super-rows, a multiple of the group */
     BNORM_LINE = 16, /* lanes of a cache line, where fetching ahead goes line by line */
-    BNORM_FETCH = 8192, /* lanes that a sweep fetches ahead of what it reads from memory */
+    BNORM_FETCH = 512, /* lanes that are fetched ahead beside stores past the caches */
+    BNORM_FETCH_FAR = 8192, /* the same for reads alone */
     BNORM_MAX_FOLDED = 512 /* lanes of a super-row of several rows, at most; a test holds it */
 };
 
@@ -68,7 +69,7 @@ static inline size_t bnorm_values_before(const bnorm_walk *w, size_t super_row)
 /* Adjacent units to normalise: `lanes` values each, whose channels repeat with `width`, a divisor of a tile. */
 typedef struct bnorm_planes {
     bool stream; /* y goes past the caches; drain() before another thread reads it */
-    size_t fetch, fetch_units; /* so many lanes beyond x, as many units are fetched meanwhile */
+    size_t fetch, fetch_units; /* so many lanes beyond x, as many units are fetched meanwhile; 0: x itself, ahead */
     size_t width;
     size_t units, lanes;
     const float *x;

@@ -64,6 +64,7 @@ typedef struct {
     size_t at, end; /* lanes of all units: done, and up to the end of the current one */
     size_t left; /* units after the current one */
     coefficients unit; /* of the current one */
+    size_t fetch, fetch_lanes; /* so many lanes beyond x, for as many lanes */
 } sweep;
 
 static INLINE tile_coefficients repeat_coefficients(const coefficients *unit, size_t width)
@@ -81,9 +82,16 @@ static inline bool can_align(const bnorm_planes *p)
     return lanes_to_aligned(p->y) % p->width == 0;
 }
 
-static INLINE sweep begin_sweep(const bnorm_planes *p, size_t width)
+static INLINE sweep begin_sweep(const bnorm_planes *p, size_t width, bool stream)
 {
-    sweep s = { p->x, p->y, p->lanes, 0, p->lanes, p->units - 1, { p->center, p->scale, p->shift } };
+    const size_t all = p->units * p->lanes;
+    sweep s = { p->x, p->y, p->lanes, 0, p->lanes, p->units - 1, { p->center, p->scale, p->shift }, p->fetch, 0 };
+    if (p->fetch) {
+        s.fetch_lanes = p->fetch_units * p->lanes;
+    } else if (stream && all > BNORM_FETCH) {
+        s.fetch = BNORM_FETCH;
+        s.fetch_lanes = all - BNORM_FETCH;
+    }
     size_t head = lanes_to_aligned(p->y);
     if (head && can_align(p)) {
         const tile_coefficients k = repeat_coefficients(&s.unit, width);
@@ -110,15 +118,15 @@ static INLINE void end_vector(const sweep *s, size_t at, size_t rest, v_f32 cent
 }
 
 /* The current unit, or what is left of it; the next one becomes the current. */
-static INLINE void apply_unit(sweep *s, size_t width, size_t fetch, bool stream)
+static INLINE void apply_unit(sweep *s, size_t width, bool stream)
 {
     const tile_coefficients k = repeat_coefficients(&s->unit, width);
+    const size_t fetched = smaller(s->end, s->fetch_lanes);
     size_t at = s->at;
-    if (fetch)
-        for (; at + BNORM_TILE <= s->end; at += BNORM_TILE) {
-            fetch_tile(s->x + at + fetch, false);
-            apply_tile(s->x + at, s->y + at, &k, stream);
-        }
+    for (; at + BNORM_TILE <= fetched; at += BNORM_TILE) {
+        fetch_tile(s->x + at + s->fetch, false);
+        apply_tile(s->x + at, s->y + at, &k, stream);
+    }
     for (; at + BNORM_TILE <= s->end; at += BNORM_TILE)
         apply_tile(s->x + at, s->y + at, &k, stream);
     for (int v = 0; v < V_TILE && at < s->end; v++, at += V_LANES)
@@ -136,9 +144,9 @@ static INLINE void apply_unit(sweep *s, size_t width, size_t fetch, bool stream)
 
 static INLINE void apply_planes(const bnorm_planes *p, size_t width, bool stream)
 {
-    sweep s = begin_sweep(p, width);
+    sweep s = begin_sweep(p, width, stream);
     for (size_t u = 0; u < p->units; u++)
-        apply_unit(&s, width, u < p->fetch_units ? p->fetch : 0, stream);
+        apply_unit(&s, width, stream);
 }
 
 /* Units smaller than a vector. */
@@ -170,10 +178,13 @@ static void apply_planes_f32(const bnorm_planes *planes)
 /* ---- Rows: a coefficient a lane ---- */
 
 /* The lanes from `at` on that whole vectors take; returns where they stop. */
-static INLINE size_t apply_row(const float *x, float *y, size_t at, size_t width, const coefficients *k, bool stream)
+static INLINE size_t apply_row(const float *x, float *y, size_t at, size_t width, const coefficients *k, bool stream,
+                               bool fetch)
 {
     for (; at + BNORM_TILE <= width; at += BNORM_TILE) {
         v_f32 t[V_TILE];
+        if (fetch)
+            fetch_tile(x + at + BNORM_FETCH, false);
         for (size_t v = 0; v < V_TILE; v++)
             t[v] = normalise(v_load(x + at + v * V_LANES), v_load(k->center + at + v * V_LANES),
                              v_load(k->scale + at + v * V_LANES), v_load(k->shift + at + v * V_LANES));
@@ -216,7 +227,7 @@ static INLINE void apply_wide(size_t rows, size_t width, const float *x, float *
     }
     apply_row_n(x, y, 0, at, k);
     for (;; x += width, y += width) {
-        at = apply_row(x, y, at, width, k, stream);
+        at = apply_row(x, y, at, width, k, stream, stream && rows * width >= width + BNORM_FETCH);
         size_t rest = width - at;
         if (--rows == 0) {
             apply_row_n(x, y, at, rest, k);
