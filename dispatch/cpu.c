@@ -70,28 +70,19 @@ void bnorm_cpu_caches(size_t *core, size_t *shared)
     }
 }
 
-#elif defined(__aarch64__)
+#else
 
 /* Advanced SIMD is part of every AArch64 system. */
 unsigned bnorm_cpu_detect(void)
 {
+#ifdef __aarch64__
     return BNORM_CPU_NEON;
+#else
+    return 0;
+#endif
 }
 
 /* Only the operating system knows. */
-void bnorm_cpu_caches(size_t *core, size_t *shared)
-{
-    (void)core;
-    (void)shared;
-}
-
-#else
-
-unsigned bnorm_cpu_detect(void)
-{
-    return 0;
-}
-
 void bnorm_cpu_caches(size_t *core, size_t *shared)
 {
     (void)core;

@@ -47,7 +47,7 @@ typedef struct bnorm_walk {
     size_t run_rows; /* rows of a run */
     size_t run_super_rows; /* super-rows of a run; the last may have fewer rows */
 
-    bool fetch; /* x comes from memory: of wide rows, what comes next is fetched ahead */
+    bool fetch; /* x comes from memory: wide rows are fetched ahead */
     bool dense; /* each super-row's lanes are adjacent, and the two strides hold */
     size_t run_stride;
     size_t super_row_stride;
@@ -69,7 +69,7 @@ static inline size_t bnorm_values_before(const bnorm_walk *w, size_t super_row)
 /* Adjacent units to normalise: `lanes` values each, whose channels repeat with `width`, a divisor of a tile. */
 typedef struct bnorm_planes {
     bool stream; /* y goes past the caches; drain() before another thread reads it */
-    size_t fetch, fetch_units; /* so many lanes beyond x, as many units are fetched meanwhile; 0: x itself, ahead */
+    size_t fetch, fetch_units; /* beside the first fetch_units units, what lies `fetch` lanes further is fetched */
     size_t width;
     size_t units, lanes;
     const float *x;
@@ -112,7 +112,7 @@ typedef struct bnorm_coefficients {
  * coefficients: what apply needs, and the statistics to save. gamma and beta may be NULL.
  * scale:        gamma / sqrt(var + epsilon). gamma may be NULL.
  * apply:        y = (x - center) * scale + shift, in planes or rows. y may be x with the same strides.
- * drain:        what went past the caches is there for every thread that is told so.
+ * drain:        orders stores past the caches before later ones, so that another thread can be told of them.
  */
 typedef struct bnorm_kernels {
     const char *name;

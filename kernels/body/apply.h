@@ -64,7 +64,8 @@ typedef struct {
     size_t at, end; /* lanes of all units: done, and up to the end of the current one */
     size_t left; /* units after the current one */
     coefficients unit; /* of the current one */
-    size_t fetch, fetch_lanes; /* so many lanes beyond x, for as many lanes */
+    size_t fetch,
+        fetch_lanes; /* beside each of the first fetch_lanes lanes, the one `fetch` lanes further is fetched */
 } sweep;
 
 static INLINE tile_coefficients repeat_coefficients(const coefficients *unit, size_t width)
@@ -124,7 +125,7 @@ static INLINE void apply_unit(sweep *s, size_t width, bool stream)
     const size_t fetched = smaller(s->end, s->fetch_lanes);
     size_t at = s->at;
     for (; at + BNORM_TILE <= fetched; at += BNORM_TILE) {
-        fetch_tile(s->x + at + s->fetch, false);
+        fetch_tile(s->x + at + s->fetch);
         apply_tile(s->x + at, s->y + at, &k, stream);
     }
     for (; at + BNORM_TILE <= s->end; at += BNORM_TILE)
@@ -150,7 +151,7 @@ static INLINE void apply_planes(const bnorm_planes *p, size_t width, bool stream
 }
 
 /* Units smaller than a vector. */
-static void apply_specks(const bnorm_planes *p)
+static void apply_small_planes(const bnorm_planes *p)
 {
     for (size_t u = 0; u < p->units; u++) {
         const size_t first = u * p->width;
@@ -164,7 +165,7 @@ static void apply_planes_f32(const bnorm_planes *planes)
 {
     const bool stream = planes->stream && can_align(planes);
     if (planes->lanes < V_LANES)
-        apply_specks(planes);
+        apply_small_planes(planes);
     else if (planes->width == 1 && stream)
         apply_planes(planes, 1, true);
     else if (planes->width == 1)
@@ -184,7 +185,7 @@ static INLINE size_t apply_row(const float *x, float *y, size_t at, size_t width
     for (; at + BNORM_TILE <= width; at += BNORM_TILE) {
         v_f32 t[V_TILE];
         if (fetch)
-            fetch_tile(x + at + BNORM_FETCH, false);
+            fetch_tile(x + at + BNORM_FETCH);
         for (size_t v = 0; v < V_TILE; v++)
             t[v] = normalise(v_load(x + at + v * V_LANES), v_load(k->center + at + v * V_LANES),
                              v_load(k->scale + at + v * V_LANES), v_load(k->shift + at + v * V_LANES));

@@ -274,7 +274,7 @@ static INLINE void collect_few(const float *x, size_t stride, size_t rows, size_
         load_tile(p, pivot + lane, count);
         if (fetch)
             for (size_t r = 0; r < rows; r++)
-                fetch_tile(x + r * stride + lane + BNORM_FETCH_FAR, true);
+                fetch_tile_far(x + r * stride + lane + BNORM_FETCH_FAR);
         if (count == BNORM_TILE)
             for (size_t r = 0; r < rows; r++)
                 collect_row(x + r * stride + lane, p, &t, squares);
@@ -348,9 +348,10 @@ static INLINE void collect_lanes(const bnorm_walk *walk, const float *x, place a
     for (size_t done = 0; done < rows; done += BNORM_GROUP) {
         const size_t group = smaller(rows - done, BNORM_GROUP);
         if (width > BNORM_TILE && walk->dense && at.row + group <= whole_rows) {
-            const size_t stride = walk->super_row_stride, rest = (whole_rows - at.row - group) * stride;
+            const size_t stride = walk->super_row_stride, after = (whole_rows - at.row - group) * stride;
+            const size_t fetched = BNORM_FETCH_FAR + BNORM_TILE + stride; /* a stride more: the last row may be less */
             collect_wide_group(x + at.run * walk->run_stride + at.row * stride, stride, group, width, pivot, sum,
-                               sum_sq, done == 0, walk->fetch && rest >= BNORM_FETCH_FAR + BNORM_TILE);
+                               sum_sq, done == 0, walk->fetch && after >= fetched);
             step(walk, &at, group);
         } else {
             at = collect_any_group(walk, x, at, group, width, pivot, sum, sum_sq, done == 0);

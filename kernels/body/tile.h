@@ -44,13 +44,16 @@ static inline void store_tile(float *p, const v_f32 *tile, size_t lanes)
     }
 }
 
-static INLINE void fetch_tile(const float *p, bool far)
+static INLINE void fetch_tile(const float *p)
 {
     for (size_t l = 0; l < BNORM_TILE; l += BNORM_LINE)
-        if (far)
-            v_fetch_far(p + l);
-        else
-            v_fetch(p + l);
+        v_fetch(p + l);
+}
+
+static INLINE void fetch_tile_far(const float *p)
+{
+    for (size_t l = 0; l < BNORM_TILE; l += BNORM_LINE)
+        v_fetch_far(p + l);
 }
 
 static inline void add_tile(v_f32 *tile, const v_f32 *more)
