@@ -6,27 +6,48 @@
 
 enum { SEGMENT_ROWS = 2048 }; /* super-rows of a segment, at most: part of the order */
 
-static bnorm_walk walk_of(const bnorm_geometry *g, bool one_row)
+/* ---- The order ---- */
+
+static size_t pitch(const bnorm_geometry *g, const bnorm_strides *s)
 {
-    bnorm_walk w = { .points = g->points, .block = g->block, .image_stride = g->in.image, .point_stride = g->in.point };
-    w.block_stride = g->in.block;
+    return g->points == 1 ? s->image : s->point;
+}
+
+static bnorm_reach reach_of(const bnorm_geometry *g, const bnorm_strides *s, size_t folded)
+{
+    return (bnorm_reach){ .unit_stride = s->block,
+                          .run_stride = s->image,
+                          .super_row_stride = folded * pitch(g, s),
+                          .image_stride = s->image,
+                          .point_stride = s->point,
+                          .block_stride = s->block };
+}
+
+/* Whether the lanes of each super-row are adjacent, and super-rows and runs as far apart as bnorm_reach says. */
+static bool is_dense(const bnorm_geometry *g, const bnorm_strides *s, const bnorm_walk *w, bool one_row)
+{
+    bool row_adjacent = !one_row || g->blocks == 1 || s->block == g->block;
+    bool rows_even = !one_row || g->points == 1 || g->batch == 1 || s->image == g->points * s->point;
+    return row_adjacent && rows_even && (w->folded == 1 || pitch(g, s) == w->width);
+}
+
+static bnorm_walk walk_of(const bnorm_geometry *g, bool with_dy, bool one_row)
+{
+    bnorm_walk w = { .points = g->points, .block = g->block };
     w.width = one_row ? g->blocks * g->block : g->block;
     w.folded = bnorm_folded_rows(w.width);
     w.run_rows = one_row ? g->batch * g->points : g->points;
     w.run_super_rows = bnorm_ceil_div(w.run_rows, w.folded);
-    w.run_stride = g->in.image;
-    size_t pitch = g->points == 1 ? g->in.image : g->in.point;
-    w.super_row_stride = w.folded * pitch;
-    bool row_adjacent = !one_row || g->blocks == 1 || g->in.block == g->block;
-    bool rows_even = !one_row || g->points == 1 || g->batch == 1 || g->in.image == g->points * g->in.point;
-    w.dense = row_adjacent && rows_even && (w.folded == 1 || pitch == w.width);
+    w.x = reach_of(g, &g->in, w.folded);
+    w.dy = reach_of(g, &g->out, w.folded);
+    w.dense = is_dense(g, &g->in, &w, one_row) && (!with_dy || is_dense(g, &g->out, &w, one_row));
     return w;
 }
 
-bnorm_order bnorm_order_of(const bnorm_geometry *g)
+bnorm_order bnorm_order_of(const bnorm_geometry *g, bool with_dy)
 {
     bool one_row = g->blocks == 1 || g->points == 1;
-    bnorm_order o = { .walk = walk_of(g, one_row), .units = one_row ? 1 : g->blocks, .unit_stride = g->in.block };
+    bnorm_order o = { .walk = walk_of(g, with_dy, one_row), .units = one_row ? 1 : g->blocks };
     o.super_rows = o.walk.run_super_rows * (one_row ? 1 : g->batch);
     o.segment_rows = bnorm_ceil_div(o.super_rows, bnorm_ceil_div(o.super_rows, SEGMENT_ROWS));
     o.segment_rows = bnorm_ceil_div(o.segment_rows, BNORM_GROUP) * BNORM_GROUP;
@@ -34,77 +55,163 @@ bnorm_order bnorm_order_of(const bnorm_geometry *g)
     return o;
 }
 
+/* ---- A segment of some units ---- */
+
+/* Super-rows [begin, end), before which there are `before` values of a channel. */
+typedef struct segment_range {
+    size_t begin, end, before;
+} segment_range;
+
+static segment_range range_of(const bnorm_order *o, size_t segment)
+{
+    size_t begin = segment * o->segment_rows;
+    return (segment_range){ begin, bnorm_min(begin + o->segment_rows, o->super_rows),
+                            bnorm_values_before(&o->walk, begin) };
+}
+
+static size_t values_in(const bnorm_order *o, size_t first, size_t rows)
+{
+    return bnorm_values_before(&o->walk, first + rows) - bnorm_values_before(&o->walk, first);
+}
+
 /* The first value of each channel from a super-row on. */
-static void first_values(const bnorm_walk *w, const float *x, size_t units, size_t unit_stride, size_t super_row,
-                         float *pivot)
+static void first_values(const bnorm_walk *w, const float *x, size_t units, size_t super_row, float *pivot)
 {
     size_t row = bnorm_values_before(w, super_row);
-    x += row / w->points * w->image_stride + row % w->points * w->point_stride;
-    for (size_t u = 0; u < units; u++, x += unit_stride, pivot += w->width)
+    x += row / w->points * w->x.image_stride + row % w->points * w->x.point_stride;
+    for (size_t u = 0; u < units; u++, x += w->x.unit_stride, pivot += w->width)
         for (size_t lane = 0; lane < w->width; lane++)
-            pivot[lane] = x[w->width == w->block ? lane : lane / w->block * w->block_stride + lane % w->block];
+            pivot[lane] = x[w->width == w->block ? lane : lane / w->block * w->x.block_stride + lane % w->block];
 }
 
-static void collect(const bnorm_kernels *k, const bnorm_order *o, const float *x, size_t units, size_t first,
-                    size_t rows, const bnorm_scratch *s, float *sum_sq)
+static void run_kernel(const bnorm_kernels *k, const bnorm_walk *w, const bnorm_collection *c)
 {
-    (o->walk.width == 1 ? k->collect_nchw_f32 : k->collect_nhwc_f32)(&o->walk, x, units, o->unit_stride, first, rows,
-                                                                     s->pivot, s->sum, sum_sq);
+    (w->width == 1 ? k->collect_nchw_f32 : k->collect_nhwc_f32)(w, c);
 }
 
-/* Adds `rows` super-rows to the moments of the `before` values that precede them; the pivot follows the mean. */
-static void collect_epoch(const bnorm_kernels *k, const bnorm_order *o, const float *x, size_t units, size_t before,
-                          size_t first, size_t rows, const bnorm_scratch *s, double *mean, double *m2)
+/* A pivot for values from a super-row on: the mean of `rows` super-rows, taken about the first value. */
+static void find_pivot(const bnorm_kernels *k, const bnorm_order *o, const float *x, size_t units, size_t first,
+                       size_t rows, const bnorm_scratch *s)
 {
-    size_t channels = units * o->walk.width, end = first + rows;
-    size_t count = bnorm_values_before(&o->walk, end) - bnorm_values_before(&o->walk, first);
-    bool chunks = rows > BNORM_CHUNK;
-    if (chunks) {
-        memset(s->total, 0, channels * sizeof(*s->total));
-        memset(s->total_sq, 0, channels * sizeof(*s->total_sq));
+    const bnorm_collection c = { .terms = BNORM_VALUES,
+                                 .units = units,
+                                 .first = first,
+                                 .rows = rows,
+                                 .x = x,
+                                 .pivot = s->pivot,
+                                 .sum = { s->sum[0] } };
+    first_values(&o->walk, x, units, first, s->pivot);
+    run_kernel(k, &o->walk, &c);
+    k->recenter_f64(units * o->walk.width, (double)values_in(o, first, rows), s->sum[0], s->pivot);
+}
+
+/* The sums over any number of super-rows: totals + sums; false where the sums alone are all. */
+static bool collect_chunks(const bnorm_kernels *k, const bnorm_order *o, bnorm_collection c, const bnorm_scratch *s)
+{
+    const size_t end = c.first + c.rows, channels = c.units * o->walk.width;
+    const size_t sums = c.terms == BNORM_SQUARES ? 2 : 3;
+    const bool several = c.rows > BNORM_CHUNK;
+    for (size_t i = 0; i < sums; i++) {
+        c.sum[i] = s->sum[i];
+        if (several)
+            memset(s->total[i], 0, channels * sizeof(*s->total[i]));
     }
-    for (size_t row = first; row < end; row += BNORM_CHUNK) {
-        collect(k, o, x, units, row, bnorm_min(end - row, BNORM_CHUNK), s, s->sum_sq);
-        if (end - row > BNORM_CHUNK)
-            k->accumulate_f64(channels, s->sum, s->sum_sq, s->total, s->total_sq);
+    for (; c.first < end; c.first += BNORM_CHUNK) {
+        c.rows = bnorm_min(end - c.first, BNORM_CHUNK);
+        run_kernel(k, &o->walk, &c);
+        if (end - c.first > BNORM_CHUNK)
+            for (size_t i = 0; i < sums; i++)
+                k->accumulate_f64(channels, s->sum[i], s->total[i]);
     }
-    k->conclude_f64(channels, (double)before, (double)count, s->sum, s->sum_sq, chunks ? s->total : NULL,
-                    chunks ? s->total_sq : NULL, s->pivot, mean, m2);
+    return several;
 }
 
 /*
  * The first group of a segment is looked at twice: for the mean about its first value, and then about that mean; each
  * further epoch is as long as all that came before it, and taken about the mean of that.
  */
-void bnorm_collect_segment(const bnorm_kernels *k, const bnorm_order *o, const float *x, size_t units, size_t segment,
-                           const bnorm_scratch *s, double *mean, double *m2)
+static void collect_moments(const bnorm_kernels *k, const bnorm_order *o, const float *x, size_t units,
+                            segment_range range, const bnorm_scratch *s, double *mean, double *m2)
 {
-    const bnorm_walk *w = &o->walk;
-    size_t begin = segment * o->segment_rows, end = bnorm_min(begin + o->segment_rows, o->super_rows);
-    size_t epoch = bnorm_min(BNORM_GROUP, end - begin), origin = bnorm_values_before(w, begin);
-    first_values(w, x, units, o->unit_stride, begin, s->pivot);
-    collect(k, o, x, units, begin, epoch, s, NULL);
-    k->recenter_f64(units * w->width, (double)(bnorm_values_before(w, begin + epoch) - origin), s->sum, s->pivot);
-    for (size_t row = begin; row < end; row += epoch) {
-        epoch = row == begin ? epoch : bnorm_min(row - begin, end - row);
-        collect_epoch(k, o, x, units, bnorm_values_before(w, row) - origin, row, epoch, s, mean, m2);
+    bnorm_collection c = { .terms = BNORM_SQUARES, .units = units, .x = x, .pivot = s->pivot };
+    size_t epoch = bnorm_min(BNORM_GROUP, range.end - range.begin);
+    find_pivot(k, o, x, units, range.begin, epoch, s);
+    for (c.first = range.begin; c.first < range.end; c.first += epoch) {
+        if (c.first > range.begin)
+            epoch = bnorm_min(c.first - range.begin, range.end - c.first);
+        c.rows = epoch;
+        bool several = collect_chunks(k, o, c, s);
+        k->conclude_f64(units * o->walk.width, (double)(bnorm_values_before(&o->walk, c.first) - range.before),
+                        (double)values_in(o, c.first, epoch), s->sum[0], s->sum[1], several ? s->total[0] : NULL,
+                        several ? s->total[1] : NULL, s->pivot, mean, m2);
     }
 }
 
-void bnorm_merge_segment(const bnorm_kernels *k, const bnorm_order *o, size_t channels, size_t segment,
-                         const double *segment_mean, const double *segment_m2, double *mean, double *m2)
+/* A pivot for dy, from the first super-rows of a segment; 0 but where all values lie on one side, far from 0. */
+static void locate_dy(const bnorm_kernels *k, const bnorm_order *o, const float *dy, size_t units, segment_range range,
+                      const bnorm_scratch *s)
 {
-    size_t begin = segment * o->segment_rows, end = bnorm_min(begin + o->segment_rows, o->super_rows);
-    size_t before = bnorm_values_before(&o->walk, begin), count = bnorm_values_before(&o->walk, end) - before;
-    k->merge_f64(channels, (double)before, (double)count, mean, m2, segment_mean, segment_m2);
+    const size_t channels = units * o->walk.width, rows = bnorm_min(BNORM_GROUP, range.end - range.begin);
+    bnorm_collection c = { .terms = BNORM_SQUARES, .units = units, .first = range.begin, .rows = rows, .x = dy };
+    bnorm_order of_dy = *o;
+    of_dy.walk.x = o->walk.dy;
+    c.pivot = s->pivot;
+    memset(s->pivot, 0, channels * sizeof(*s->pivot));
+    collect_chunks(k, &of_dy, c, s);
+    k->locate_f64(channels, (double)values_in(o, range.begin, rows), s->sum[0], s->sum[1], s->pivot);
 }
 
-void bnorm_collect_units(const bnorm_kernels *k, const bnorm_order *o, const float *x, size_t units,
+static void collect_products(const bnorm_collector *job, const bnorm_order *o, const float *x, const float *dy,
+                             size_t units, segment_range range, const bnorm_scratch *s, double *const *sums)
+{
+    const bnorm_kernels *k = job->kernels;
+    const size_t channels = units * o->walk.width, rows = range.end - range.begin;
+    bnorm_collection c = { .terms = job->terms, .units = units, .first = range.begin, .rows = rows, .x = x, .dy = dy };
+    c.pivot = s->k[BNORM_CENTER];
+    c.dy_pivot = s->pivot;
+    c.scale = s->k[BNORM_SCALE];
+    c.shift = s->k[BNORM_SHIFT];
+    if (job->centered)
+        locate_dy(k, o, dy, units, range, s);
+    else
+        memset(s->pivot, 0, channels * sizeof(*s->pivot));
+    const bool several = collect_chunks(k, o, c, s);
+    const float *const sum[BNORM_SUMS] = { s->sum[0], s->sum[1], s->sum[2] };
+    k->uncenter_f64(channels, (double)values_in(o, range.begin, rows), s->pivot, sum, several ? s->total : NULL, sums);
+}
+
+void bnorm_collect_segment(const bnorm_collector *job, const bnorm_order *o, size_t unit, size_t units, size_t segment,
+                           const bnorm_scratch *s, double *const *statistics)
+{
+    const segment_range range = range_of(o, segment);
+    const float *dy = job->dy ? job->dy + unit * o->walk.dy.unit_stride : NULL;
+    const float *x = job->x ? job->x + unit * o->walk.x.unit_stride : dy;
+    if (job->terms == BNORM_SQUARES)
+        collect_moments(job->kernels, o, x, units, range, s, statistics[0], statistics[1]);
+    else
+        collect_products(job, o, x, dy, units, range, s, statistics);
+}
+
+void bnorm_merge_segment(const bnorm_collector *job, const bnorm_order *o, size_t channels, size_t segment,
+                         double *const *more, double *const *statistics)
+{
+    const segment_range range = range_of(o, segment);
+    if (job->terms == BNORM_SQUARES)
+        job->kernels->merge_f64(channels, (double)range.before,
+                                (double)values_in(o, range.begin, range.end - range.begin), statistics[0],
+                                statistics[1], more[0], more[1]);
+    else
+        for (size_t i = 0; i < bnorm_statistics(job->terms); i++)
+            for (size_t c = 0; c < channels; c++)
+                statistics[i][c] += more[i][c];
+}
+
+void bnorm_collect_units(const bnorm_collector *job, const bnorm_order *o, size_t unit, size_t units,
                          const bnorm_scratch *s)
 {
-    bnorm_collect_segment(k, o, x, units, 0, s, s->mean, s->m2);
+    bnorm_collect_segment(job, o, unit, units, 0, s, s->all);
     for (size_t segment = 1; segment < o->segments; segment++) {
-        bnorm_collect_segment(k, o, x, units, segment, s, s->part_mean, s->part_m2);
-        bnorm_merge_segment(k, o, units * o->walk.width, segment, s->part_mean, s->part_m2, s->mean, s->m2);
+        bnorm_collect_segment(job, o, unit, units, segment, s, s->part);
+        bnorm_merge_segment(job, o, units * o->walk.width, segment, s->part, s->all);
     }
 }

@@ -3,6 +3,8 @@
 #ifndef BNORM_INTERNAL_H
 #define BNORM_INTERNAL_H
 
+#include <stdint.h>
+
 #include "../include/bnorm/bnorm.h"
 #include "../kernels/kernels.h"
 
@@ -30,20 +32,38 @@ typedef struct bnorm_geometry {
     bool empty;
 } bnorm_geometry;
 
-/* Memory that an argument covers. */
+/* Memory that an argument covers; none where it is NULL. */
 typedef struct bnorm_range {
     const void *start;
-    size_t bytes;
+    size_t bytes, alignment;
     bool written;
 } bnorm_range;
+
+static inline bnorm_range bnorm_floats(const float *array, size_t count, bool written)
+{
+    return (bnorm_range){ array, count * sizeof(float), sizeof(float), written };
+}
+
+static inline bnorm_range bnorm_doubles(const double *array, size_t count, bool written)
+{
+    return (bnorm_range){ array, count * sizeof(double), _Alignof(double), written };
+}
 
 /* Copies a struct that starts with its size; what it has beyond `size` must be zero. */
 bnorm_status bnorm_read_struct(void *to, size_t size, const void *from);
 bnorm_status bnorm_check_shape(const bnorm_shape *shape, bnorm_geometry *geometry);
-bnorm_status bnorm_check_tensors(const bnorm_geometry *geometry, const void *x, const void *y);
-/* ranges[0] is x and ranges[1] is y, whose overlap bnorm_check_tensors has judged. */
-bnorm_status bnorm_check_ranges(const bnorm_range *ranges, size_t count);
+/* What most calls begin with: shape, the struct of parameters (NULL: none), executor. */
+bnorm_status bnorm_check_call(const bnorm_shape *shape, bnorm_geometry *geometry, void *to, size_t size,
+                              const void *params, const bnorm_executor *executor);
+/* A tensor that an operation reads, laid out by `in` or by `out`, beside one that it writes: both there and aligned,
+ * and either apart or one, in which each element is read where it is written. */
+bnorm_status bnorm_check_tensors(const bnorm_geometry *geometry, const void *from, bool from_out, const void *to,
+                                 bool to_out);
+/* Each aligned, and what is written apart from all others; of the first `tensors` that was judged before. */
+bnorm_status bnorm_check_ranges(const bnorm_range *ranges, size_t count, size_t tensors);
 bnorm_status bnorm_check_executor(const bnorm_executor *executor);
+bnorm_status bnorm_check_workspace(const void *workspace, size_t size, size_t needed);
+bool bnorm_valid_channels(size_t channels);
 bool bnorm_valid_epsilon(float epsilon);
 bool bnorm_valid_hint(bnorm_hint hint);
 
@@ -72,9 +92,15 @@ typedef struct bnorm_tuning {
     size_t core_cache, shared_cache; /* bytes */
 } bnorm_tuning;
 
-bnorm_tuning bnorm_default_tuning(void);
+/* What a call runs on. */
+typedef struct bnorm_machine {
+    const bnorm_kernels *kernels;
+    bnorm_tuning tuning;
+} bnorm_machine;
 
-/* What a call goes through. */
+bnorm_machine bnorm_this_machine(void);
+
+/* What inference and training go through. */
 static inline size_t bnorm_bytes(const bnorm_geometry *g, bool in_place)
 {
     return (g->in_extent + (in_place ? 0 : g->out_extent)) * sizeof(float);
@@ -121,10 +147,19 @@ typedef struct bnorm_sweep {
     size_t next_blocks; /* behind those of the region: fetched meanwhile, where they are planes */
 } bnorm_sweep;
 
-/* y = (x - center) * scale + shift in a region, whose first channel's coefficients come first; padding becomes zero. */
-void bnorm_apply_region(const bnorm_kernels *kernels, const bnorm_geometry *geometry, const bnorm_region *region,
-                        bnorm_sweep sweep, const float *x, float *y, const float *center, const float *scale,
-                        const float *shift);
+/* A map of kernels.h over tensors: x is laid out by `in`, dy by `out`, y by `out` and, as a gradient, by `in`. */
+typedef struct bnorm_application {
+    const bnorm_kernels *kernels;
+    const bnorm_geometry *geometry;
+    bnorm_map map;
+    bnorm_sweep sweep;
+    const float *x, *dy;
+    float *y;
+} bnorm_application;
+
+/* In a region, whose first channel's coefficients come first; padding becomes zero. */
+void bnorm_apply_region(const bnorm_application *application, const bnorm_region *region,
+                        const float *const k[BNORM_COEFFICIENTS]);
 
 /* How many threads a call should use: 1 for a tensor that is too small to share. */
 size_t bnorm_useful_width(const bnorm_tuning *tuning, const bnorm_geometry *geometry, const bnorm_executor *executor);
@@ -136,39 +171,125 @@ void bnorm_run(const bnorm_executor *executor, size_t tasks, bnorm_task *task, v
 /* How the statistics of a shape are taken: a unit is a channel block, or the whole row where channels lie side by side.
  */
 typedef struct bnorm_order {
-    bnorm_walk walk; /* of a unit in x */
-    size_t units, unit_stride;
+    bnorm_walk walk; /* of a unit */
+    size_t units;
     size_t super_rows; /* of a unit */
     size_t segments, segment_rows;
 } bnorm_order;
 
+/* Statistics of a channel, each an array of doubles: mean and m2 (BNORM_SQUARES), or Σdy, Σd and Σdy·d. */
+enum { BNORM_STATISTICS = 3 }; /* at most */
+
+static inline size_t bnorm_statistics(bnorm_terms terms)
+{
+    return terms == BNORM_SQUARES ? 2 : 3;
+}
+
+/* What statistics are taken of. x may be NULL where only Σdy is wanted: then the other sums are of no use. */
+typedef struct bnorm_collector {
+    const bnorm_kernels *kernels;
+    bnorm_terms terms;
+    bool centered; /* products are taken of dy about a pivot: its mean will be subtracted, and no value is masked */
+    const float *x, *dy;
+} bnorm_collector;
+
 /* Scratch memory for the channels of some units. */
 typedef struct bnorm_scratch {
-    float *pivot, *sum, *sum_sq;
-    bnorm_coefficients coefficients;
-    double *total, *total_sq; /* of an epoch */
-    double *part_mean, *part_m2; /* of one segment */
-    double *mean, *m2;
+    float *pivot, *sum[BNORM_SUMS], *low, *rstd;
+    float *k[BNORM_COEFFICIENTS]; /* where products are summed, center, scale and shift are there before */
+    double *total[BNORM_SUMS]; /* of several chunks */
+    double *part[BNORM_STATISTICS]; /* of one segment */
+    double *all[BNORM_STATISTICS];
 } bnorm_scratch;
 
-bnorm_order bnorm_order_of(const bnorm_geometry *geometry);
-void bnorm_collect_segment(const bnorm_kernels *kernels, const bnorm_order *order, const float *x, size_t units,
-                           size_t segment, const bnorm_scratch *scratch, double *mean, double *m2);
-/* A segment's moments join those of all segments before it. */
-void bnorm_merge_segment(const bnorm_kernels *kernels, const bnorm_order *order, size_t channels, size_t segment,
-                         const double *segment_mean, const double *segment_m2, double *mean, double *m2);
-/* The moments of whole units: scratch->mean and scratch->m2. */
-void bnorm_collect_units(const bnorm_kernels *kernels, const bnorm_order *order, const float *x, size_t units,
+bnorm_order bnorm_order_of(const bnorm_geometry *geometry, bool with_dy);
+void bnorm_collect_segment(const bnorm_collector *collector, const bnorm_order *order, size_t unit, size_t units,
+                           size_t segment, const bnorm_scratch *scratch, double *const *statistics);
+/* A segment's statistics join those of all segments before it. */
+void bnorm_merge_segment(const bnorm_collector *collector, const bnorm_order *order, size_t channels, size_t segment,
+                         double *const *more, double *const *statistics);
+/* The statistics of whole units: scratch->all. */
+void bnorm_collect_units(const bnorm_collector *collector, const bnorm_order *order, size_t unit, size_t units,
                          const bnorm_scratch *scratch);
 
-/* ---- infer.c, train.c: the public calls with kernels and tuning named ---- */
+/* ---- one_pass.c: coefficients are known, so any part of a tensor can be computed by itself ---- */
 
-bnorm_status bnorm_infer_on(const bnorm_kernels *kernels, const bnorm_tuning *tuning, const bnorm_shape *shape,
-                            const bnorm_infer_params *params, const void *x, void *y, const bnorm_executor *executor);
-bnorm_status bnorm_train_on(const bnorm_kernels *kernels, const bnorm_tuning *tuning, const bnorm_shape *shape,
-                            const bnorm_train_params *params, const void *x, void *y, void *workspace,
-                            size_t workspace_size, const bnorm_executor *executor);
-bnorm_status bnorm_workspace_size_on(const bnorm_tuning *tuning, const bnorm_shape *shape, bnorm_operation operation,
+typedef struct bnorm_one_pass bnorm_one_pass;
+struct bnorm_one_pass {
+    bnorm_application application;
+    bnorm_grid grid;
+    /* Stores the coefficients of `channels` channels from `first` on. */
+    void (*coefficients)(const bnorm_one_pass *pass, size_t first, size_t channels, float *const k[BNORM_COEFFICIENTS]);
+    const void *context;
+};
+
+void bnorm_run_one_pass(bnorm_one_pass *pass, const bnorm_tuning *tuning, const bnorm_executor *executor);
+
+/* ---- two_pass.c: coefficients follow from statistics of the whole tensor ---- */
+
+/* How the work of one call is laid out. */
+typedef struct bnorm_plan {
+    bnorm_order order;
+    size_t width; /* threads worth using */
+    bnorm_sweep sweep;
+    bool split;
+    size_t strips; /* split */
+    bool fetching;
+    size_t group_units, groups; /* not split */
+    size_t tasks;
+} bnorm_plan;
+
+typedef struct bnorm_two_pass bnorm_two_pass;
+struct bnorm_two_pass {
+    bnorm_collector collector;
+    bnorm_geometry geometry;
+    bnorm_map map;
+    float *out; /* NULL: statistics are all */
+    bnorm_hint hint;
+    bool in_place;
+    size_t bytes; /* of all tensors that are gone through */
+    /* Before statistics are taken of some channels, and after: `lanes` lanes, past the last channel padding. */
+    void (*prepare)(const bnorm_two_pass *pass, size_t channel, size_t lanes, const bnorm_scratch *scratch);
+    void (*finish)(const bnorm_two_pass *pass, size_t channel, size_t lanes, const bnorm_scratch *scratch);
+    const void *context;
+
+    bnorm_plan plan;
+    char *scratch;
+    size_t scratch_bytes; /* for the channels that a task works on at a time */
+    double *segments[BNORM_STATISTICS]; /* split: [segment][unit][lane] */
+    bnorm_scratch whole; /* split: of all channels */
+    bnorm_grid grid;
+};
+
+/* Fills in the plan; returns the bytes of workspace that it needs, whatever the hint and the sizes of the caches. */
+size_t bnorm_plan_two_pass(bnorm_two_pass *pass, const bnorm_tuning *tuning, const bnorm_executor *executor);
+void bnorm_run_two_pass(bnorm_two_pass *pass, void *workspace, const bnorm_executor *executor);
+
+/* ---- infer.c, train.c, backward.c: the public calls with kernels and tuning named ---- */
+
+bnorm_status bnorm_infer_on(const bnorm_machine *machine, const bnorm_shape *shape, const bnorm_infer_params *params,
+                            const void *x, void *y, const bnorm_executor *executor);
+bnorm_status bnorm_train_on(const bnorm_machine *machine, const bnorm_shape *shape, const bnorm_train_params *params,
+                            const void *x, void *y, void *workspace, size_t workspace_size,
+                            const bnorm_executor *executor);
+bnorm_status bnorm_collect_on(const bnorm_machine *machine, const bnorm_shape *shape, const void *x, double *mean,
+                              double *m2, void *workspace, size_t workspace_size, const bnorm_executor *executor);
+bnorm_status bnorm_merge_on(const bnorm_machine *machine, size_t channels, uint64_t count, double *mean, double *m2,
+                            uint64_t more_count, const double *more_mean, const double *more_m2);
+bnorm_status bnorm_finish_on(const bnorm_machine *machine, size_t channels, uint64_t count, const double *mean,
+                             const double *m2, const bnorm_train_params *params);
+bnorm_status bnorm_apply_on(const bnorm_machine *machine, const bnorm_shape *shape, const bnorm_train_params *params,
+                            const void *x, void *y, const bnorm_executor *executor);
+bnorm_status bnorm_backward_on(const bnorm_machine *machine, const bnorm_shape *shape,
+                               const bnorm_backward_params *params, const void *x, const void *dy, void *dx,
+                               void *workspace, size_t workspace_size, const bnorm_executor *executor);
+bnorm_status bnorm_backward_reduce_on(const bnorm_machine *machine, const bnorm_shape *shape,
+                                      const bnorm_backward_params *params, const void *x, const void *dy, double *sums,
+                                      void *workspace, size_t workspace_size, const bnorm_executor *executor);
+bnorm_status bnorm_backward_apply_on(const bnorm_machine *machine, const bnorm_shape *shape,
+                                     const bnorm_backward_params *params, uint64_t count, const double *sums,
+                                     const void *x, const void *dy, void *dx, const bnorm_executor *executor);
+bnorm_status bnorm_workspace_size_on(const bnorm_machine *machine, const bnorm_shape *shape, bnorm_operation operation,
                                      const bnorm_executor *executor, size_t *size);
 
 #endif

@@ -64,114 +64,125 @@ static inline size_t offset(const bnorm_strides *strides, size_t image, size_t b
     return image * strides->image + block * strides->block + point * strides->point;
 }
 
-typedef struct application {
-    const bnorm_kernels *kernels;
+/* An application to a region, and the tensors' strides. */
+typedef struct work {
+    const bnorm_application *job;
     const bnorm_geometry *geometry;
     const bnorm_region *region;
-    bnorm_sweep sweep;
-    const float *x;
-    float *y;
-    const float *center, *scale, *shift; /* of the region's first channel */
-} application;
+    const bnorm_strides *x_strides, *dy_strides, *y_strides;
+    const float *const *k; /* of the region's first channel */
+} work;
 
 /* Stores past the caches must fill lines: of pieces that begin and end anywhere in one, only of long ones. */
-static bool should_stream(const application *job, const float *y, size_t piece, size_t stride)
+static bool should_stream(const work *w, const float *y, size_t piece, size_t stride)
 {
     bool lines = (uintptr_t)y / sizeof(*y) % BNORM_LINE == 0 && piece % BNORM_LINE == 0 && stride % BNORM_LINE == 0;
-    return job->sweep.stream && (lines || piece >= LONG_PIECE);
+    return w->job->sweep.stream && (lines || piece >= LONG_PIECE);
+}
+
+static const float *input_at(const float *tensor, const bnorm_strides *strides, size_t image, size_t block,
+                             size_t point, size_t lane)
+{
+    return tensor ? tensor + offset(strides, image, block, point) + lane : NULL;
 }
 
 /* Some rows of a block of an image, both counted within the region; rows lie a point apart, or an image. */
-static void apply_rows(const application *job, size_t image, size_t block, size_t first, size_t rows, size_t width,
+static void apply_rows(const work *w, size_t image, size_t block, size_t first, size_t rows, size_t width,
                        bool along_images)
 {
-    const bnorm_geometry *g = job->geometry;
-    const bnorm_region *r = job->region;
+    const bnorm_geometry *g = w->geometry;
+    const bnorm_region *r = w->region;
     const size_t channel = block * g->block, lane = bnorm_min(r->block * g->block + r->lane + channel, g->channels);
-    bnorm_rows t = { .rows = rows, .width = width };
-    t.used = bnorm_min(width, g->channels - lane);
-    t.x_stride = along_images ? g->in.image : g->in.point;
-    t.y_stride = along_images ? g->out.image : g->out.point;
-    t.x = job->x + offset(&g->in, r->image + image, r->block + block, r->point) + r->lane + first * t.x_stride;
-    t.y = job->y + offset(&g->out, r->image + image, r->block + block, r->point) + r->lane + first * t.y_stride;
-    t.center = job->center + channel;
-    t.scale = job->scale + channel;
-    t.shift = job->shift + channel;
-    t.stream = should_stream(job, t.y, t.y_stride == width ? rows * width : width, t.y_stride);
-    job->kernels->apply_rows_f32(&t);
+    bnorm_rows t = { .map = w->job->map, .rows = rows, .width = width, .used = bnorm_min(width, g->channels - lane) };
+    image += r->image + (along_images ? first : 0);
+    block += r->block;
+    size_t point = r->point + (along_images ? 0 : first);
+    t.x_stride = along_images ? w->x_strides->image : w->x_strides->point;
+    t.dy_stride = along_images ? w->dy_strides->image : w->dy_strides->point;
+    t.y_stride = along_images ? w->y_strides->image : w->y_strides->point;
+    t.x = input_at(w->job->x, w->x_strides, image, block, point, r->lane);
+    t.dy = input_at(w->job->dy, w->dy_strides, image, block, point, r->lane);
+    t.y = w->job->y + offset(w->y_strides, image, block, point) + r->lane;
+    for (int c = 0; c < BNORM_COEFFICIENTS; c++)
+        t.k[c] = w->k[c] + channel;
+    t.stream = should_stream(w, t.y, t.y_stride == width ? rows * width : width, t.y_stride);
+    w->job->kernels->apply_rows_f32(&t);
 }
 
-static void apply_planes(const application *job, size_t image, size_t block, size_t units, size_t first, size_t lanes)
+/* Some units of an image, of each the same lanes. */
+static void apply_planes(const work *w, size_t image, size_t block, size_t units, size_t first, size_t lanes)
 {
-    const bnorm_geometry *g = job->geometry;
-    const bnorm_region *r = job->region;
-    const size_t channel = block * g->block;
-    bnorm_planes t = { .width = g->block, .units = units, .lanes = lanes };
-    if (job->sweep.next_blocks) {
-        t.fetch = r->blocks * g->in.block;
-        t.fetch_units = block < job->sweep.next_blocks ? job->sweep.next_blocks - block : 0;
+    const bnorm_region *r = w->region;
+    const size_t next = w->job->sweep.next_blocks, channel = block * w->geometry->block;
+    bnorm_planes t = { .map = w->job->map, .width = w->geometry->block, .units = units, .lanes = lanes };
+    if (next) {
+        t.fetch = r->blocks * w->x_strides->block;
+        t.dy_fetch = r->blocks * w->dy_strides->block;
+        t.fetch_units = block < next ? next - block : 0;
     }
-    t.x = job->x + offset(&g->in, r->image + image, r->block + block, r->point) + first;
-    t.y = job->y + offset(&g->out, r->image + image, r->block + block, r->point) + first;
-    t.center = job->center + channel;
-    t.scale = job->scale + channel;
-    t.shift = job->shift + channel;
-    t.stream = should_stream(job, t.y, units * lanes, 0);
-    job->kernels->apply_planes_f32(&t);
+    image += r->image;
+    block += r->block;
+    t.x = input_at(w->job->x, w->x_strides, image, block, r->point, first);
+    t.dy = input_at(w->job->dy, w->dy_strides, image, block, r->point, first);
+    t.y = w->job->y + offset(w->y_strides, image, block, r->point) + first;
+    for (int c = 0; c < BNORM_COEFFICIENTS; c++)
+        t.k[c] = w->k[c] + channel;
+    t.stream = should_stream(w, t.y, units * lanes, 0);
+    w->job->kernels->apply_planes_f32(&t);
 }
 
 /* Rows that follow each other through the whole region. */
-static void apply_sequence(const application *job, size_t rows, size_t width, bool along_images, bool repeated)
+static void apply_sequence(const work *w, size_t rows, size_t width, bool along_images, bool repeated)
 {
-    size_t piece = job->sweep.backwards ? bnorm_ceil_div(BACKWARDS_LANES, width) : rows;
+    size_t piece = w->job->sweep.backwards ? bnorm_ceil_div(BACKWARDS_LANES, width) : rows;
     for (size_t end = rows; end > 0;) {
         size_t first = end > piece ? end - piece : 0;
         if (repeated)
-            apply_planes(job, 0, 0, 1, first * width, (end - first) * width);
+            apply_planes(w, 0, 0, 1, first * width, (end - first) * width);
         else
-            apply_rows(job, 0, 0, first, end - first, width, along_images);
+            apply_rows(w, 0, 0, first, end - first, width, along_images);
         end = first;
     }
 }
 
 /* An image whose blocks are planes: dense, of a width that divides a tile. */
-static void apply_image(const application *job, size_t image)
+static void apply_image(const work *w, size_t image)
 {
-    const bnorm_geometry *g = job->geometry;
-    const bnorm_region *r = job->region;
+    const bnorm_geometry *g = w->geometry;
+    const bnorm_region *r = w->region;
     const size_t lanes = r->points * g->block, full = bnorm_min(r->blocks, g->channels / g->block - r->block);
     if (g->in.block == lanes && g->out.block == lanes) {
         if (full)
-            apply_planes(job, image, 0, full, 0, lanes);
+            apply_planes(w, image, 0, full, 0, lanes);
     } else {
         for (size_t b = 0; b < full; b++)
-            apply_planes(job, image, b, 1, 0, lanes);
+            apply_planes(w, image, b, 1, 0, lanes);
     }
     if (full < r->blocks)
-        apply_rows(job, image, full, 0, r->points, g->block, false);
+        apply_rows(w, image, full, 0, r->points, g->block, false);
 }
 
-void bnorm_apply_region(const bnorm_kernels *kernels, const bnorm_geometry *g, const bnorm_region *r, bnorm_sweep sweep,
-                        const float *x, float *y, const float *center, const float *scale, const float *shift)
+void bnorm_apply_region(const bnorm_application *job, const bnorm_region *r, const float *const k[BNORM_COEFFICIENTS])
 {
-    const application job = { kernels, g, r, sweep, x, y, center, scale, shift };
+    const bnorm_geometry *g = job->geometry;
+    const work w = { job, g, r, &g->in, &g->out, job->map == BNORM_NORMALISE ? &g->out : &g->in, k };
     bool blocks_adjacent = g->in.block == g->block && g->out.block == g->block && r->lanes == g->block;
     bool images_adjacent =
         r->points == g->points && g->in.image == g->points * g->in.point && g->out.image == g->points * g->out.point;
     bool planes = bnorm_planes_possible(g);
     if (g->points == 1 && blocks_adjacent)
-        apply_sequence(&job, r->images, r->blocks * g->block, true, false);
+        apply_sequence(&w, r->images, r->blocks * g->block, true, false);
     else if (g->blocks == 1 && images_adjacent)
-        apply_sequence(&job, r->images * r->points, r->lanes, false, planes && g->channels == g->block);
+        apply_sequence(&w, r->images * r->points, r->lanes, false, planes && g->channels == g->block);
     else
         for (size_t i = 0; i < r->images; i++) {
-            size_t image = sweep.backwards ? r->images - 1 - i : i;
+            size_t image = job->sweep.backwards ? r->images - 1 - i : i;
             if (planes)
-                apply_image(&job, image);
+                apply_image(&w, image);
             else
                 for (size_t b = 0; b < r->blocks; b++)
-                    apply_rows(&job, image, b, 0, r->points, r->lanes, false);
+                    apply_rows(&w, image, b, 0, r->points, r->lanes, false);
         }
-    if (sweep.stream)
-        kernels->drain();
+    if (job->sweep.stream)
+        job->kernels->drain();
 }

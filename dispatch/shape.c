@@ -112,6 +112,15 @@ bnorm_status bnorm_check_shape(const bnorm_shape *given, bnorm_geometry *g)
     return status ? status : extent_of(g, &g->out, &g->out_extent);
 }
 
+bnorm_status bnorm_check_call(const bnorm_shape *shape, bnorm_geometry *g, void *to, size_t size, const void *params,
+                              const bnorm_executor *executor)
+{
+    bnorm_status status = bnorm_check_shape(shape, g);
+    if (!status && to)
+        status = bnorm_read_struct(to, size, params);
+    return status ? status : bnorm_check_executor(executor);
+}
+
 /*
  * Whether an element of one tensor lies `offset` elements past some element of another with the same axes: whether
  * offset is a sum of strides, each taken fewer times, either way, than its axis is long. As strides nest, only two
@@ -135,31 +144,33 @@ static bool ranges_overlap(const void *a, size_t a_bytes, const void *b, size_t 
     return from < other ? other - from < a_bytes : from - other < b_bytes;
 }
 
-bnorm_status bnorm_check_tensors(const bnorm_geometry *g, const void *x, const void *y)
+bnorm_status bnorm_check_tensors(const bnorm_geometry *g, const void *from, bool from_out, const void *to, bool to_out)
 {
     axis axes[4];
-    if (g->empty)
-        return BNORM_OK;
-    if (!x || !y)
+    if (!from || !to)
         return BNORM_NULL_POINTER;
-    if ((uintptr_t)x % sizeof(float) || (uintptr_t)y % sizeof(float))
+    if ((uintptr_t)from % sizeof(float) || (uintptr_t)to % sizeof(float))
         return BNORM_MISALIGNED;
-    if (!ranges_overlap(x, g->in_extent * sizeof(float), y, g->out_extent * sizeof(float)))
+    if (!ranges_overlap(from, (from_out ? g->out_extent : g->in_extent) * sizeof(float), to,
+                        (to_out ? g->out_extent : g->in_extent) * sizeof(float)))
         return BNORM_OK;
-    if (memcmp(&g->in, &g->out, sizeof(g->in)) != 0)
+    if (from_out != to_out && memcmp(&g->in, &g->out, sizeof(g->in)) != 0)
         return BNORM_OVERLAP;
-    if (x == y)
+    if (from == to)
         return BNORM_OK;
-    ptrdiff_t offset = ((const char *)y - (const char *)x) / (ptrdiff_t)sizeof(float);
-    return coincide(axes, sorted_axes(g, &g->in, axes), offset) ? BNORM_OVERLAP : BNORM_OK;
+    ptrdiff_t offset = ((const char *)to - (const char *)from) / (ptrdiff_t)sizeof(float);
+    return coincide(axes, sorted_axes(g, from_out ? &g->out : &g->in, axes), offset) ? BNORM_OVERLAP : BNORM_OK;
 }
 
-bnorm_status bnorm_check_ranges(const bnorm_range *ranges, size_t count)
+bnorm_status bnorm_check_ranges(const bnorm_range *ranges, size_t count, size_t tensors)
 {
+    for (size_t i = 0; i < count; i++)
+        if ((uintptr_t)ranges[i].start % ranges[i].alignment)
+            return BNORM_MISALIGNED;
     for (size_t i = 0; i < count; i++) {
         if (!ranges[i].written || !ranges[i].start)
             continue;
-        for (size_t j = i < 2 ? 2 : 0; j < count; j++) {
+        for (size_t j = i < tensors ? tensors : 0; j < count; j++) {
             bool seen = j <= i && ranges[j].written;
             if (!seen && ranges[j].start &&
                 ranges_overlap(ranges[i].start, ranges[i].bytes, ranges[j].start, ranges[j].bytes))
@@ -169,9 +180,21 @@ bnorm_status bnorm_check_ranges(const bnorm_range *ranges, size_t count)
     return BNORM_OK;
 }
 
+bnorm_status bnorm_check_workspace(const void *workspace, size_t size, size_t needed)
+{
+    if (!workspace)
+        return BNORM_NULL_POINTER;
+    return size < needed ? BNORM_SMALL_WORKSPACE : BNORM_OK;
+}
+
 bnorm_status bnorm_check_executor(const bnorm_executor *executor)
 {
     return executor && (!executor->run || executor->width == 0) ? BNORM_BAD_EXECUTOR : BNORM_OK;
+}
+
+bool bnorm_valid_channels(size_t channels)
+{
+    return channels > 0 && channels <= PTRDIFF_MAX / sizeof(double);
 }
 
 bool bnorm_valid_epsilon(float epsilon)

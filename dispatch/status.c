@@ -42,6 +42,10 @@ const char *bnorm_status_string(bnorm_status status)
         return "not supported by this version or build";
     case BNORM_BAD_HINT:
         return "hint is not one of bnorm_hint";
+    case BNORM_BAD_STATISTICS:
+        return "statistics is not one of bnorm_source";
+    case BNORM_BAD_ACTIVATION:
+        return "activation is not one of bnorm_activation";
     }
     return "unknown status";
 }

@@ -45,9 +45,9 @@ void bnorm_cache_sizes(size_t *core, size_t *shared)
         *shared = known_shared;
 }
 
-bnorm_tuning bnorm_default_tuning(void)
+bnorm_machine bnorm_this_machine(void)
 {
-    bnorm_tuning tuning = { .smallest_task = 16384, .strip_lanes = 32 };
-    bnorm_cache_sizes(&tuning.core_cache, &tuning.shared_cache);
-    return tuning;
+    bnorm_machine m = { bnorm_kernels_chosen(), { .smallest_task = 16384, .strip_lanes = 32 } };
+    bnorm_cache_sizes(&m.tuning.core_cache, &m.tuning.shared_cache);
+    return m;
 }

@@ -37,6 +37,12 @@ static inline size_t bnorm_folded_rows(size_t width)
     return tiles * BNORM_TILE / width;
 }
 
+/* How the elements of a tensor are reached: by the first three strides where a walk is dense, else by all but those. */
+typedef struct bnorm_reach {
+    size_t unit_stride, run_stride, super_row_stride;
+    size_t image_stride, point_stride, block_stride;
+} bnorm_reach;
+
 /*
  * Where the super-rows of a unit (channels whose statistics are collected together) lie. A run is a sequence of rows
  * of `width` lanes in logical order; super-rows start anew with each run. Lane l belongs to channel l % width.
@@ -46,18 +52,10 @@ typedef struct bnorm_walk {
     size_t folded; /* rows of a super-row: bnorm_folded_rows(width) */
     size_t run_rows; /* rows of a run */
     size_t run_super_rows; /* super-rows of a run; the last may have fewer rows */
-
-    bool fetch; /* x comes from memory: wide rows are fetched ahead */
-    bool dense; /* each super-row's lanes are adjacent, and the two strides hold */
-    size_t run_stride;
-    size_t super_row_stride;
-
-    /* What finds the elements where not dense: rows count through the points of all images. */
-    size_t points;
-    size_t block;
-    size_t image_stride;
-    size_t point_stride;
-    size_t block_stride;
+    size_t points, block; /* rows count through the points of all images; lanes through blocks */
+    bool fetch; /* the tensors come from memory: wide rows are fetched ahead */
+    bool dense; /* each super-row's lanes are adjacent */
+    bnorm_reach x, dy;
 } bnorm_walk;
 
 /* How many values of a channel lie before a super-row. */
@@ -66,53 +64,89 @@ static inline size_t bnorm_values_before(const bnorm_walk *w, size_t super_row)
     return super_row / w->run_super_rows * w->run_rows + super_row % w->run_super_rows * w->folded;
 }
 
-/* Adjacent units to normalise: `lanes` values each, whose channels repeat with `width`, a divisor of a tile. */
+/* What is summed, with d = x - pivot. */
+typedef enum bnorm_terms {
+    BNORM_VALUES, /* d */
+    BNORM_SQUARES, /* d and d*d */
+    BNORM_PRODUCTS, /* e, d and e*d, with e = dy - dy_pivot */
+    BNORM_PRODUCTS_RELU /* the same, with e = dy where d * scale + shift is positive or NaN, else 0 */
+} bnorm_terms;
+
+enum { BNORM_SUMS = 3 }; /* at most */
+
+/* What to sum of each of `units` units: super-rows [first, first + rows), at most BNORM_CHUNK of them. */
+typedef struct bnorm_collection {
+    bnorm_terms terms;
+    size_t units, first, rows;
+    const float *x, *dy;
+    const float *pivot, *dy_pivot, *scale, *shift; /* [unit][width] */
+    float *sum[BNORM_SUMS]; /* [unit][width], in the order of bnorm_terms */
+} bnorm_collection;
+
+/* What a tensor is computed from, an array each; per channel. */
+typedef enum bnorm_coefficient {
+    BNORM_CENTER,
+    BNORM_SCALE,
+    BNORM_SHIFT,
+    BNORM_DY_MEAN,
+    BNORM_SLOPE,
+    BNORM_OFFSET,
+    BNORM_COEFFICIENTS
+} bnorm_coefficient;
+
+/* How it is computed. Where y = (x - center) * scale + shift is neither positive nor NaN, ReLU takes dy for 0. */
+typedef enum bnorm_map {
+    BNORM_NORMALISE, /* y */
+    BNORM_GRADIENT, /* dx = ((dy - dy_mean) + ((x - center) * slope + offset)) * scale */
+    BNORM_GRADIENT_RELU,
+    BNORM_FROZEN, /* dx = dy * scale */
+    BNORM_FROZEN_RELU
+} bnorm_map;
+
+/* Adjacent units to compute: `lanes` values each, whose channels repeat with `width`, a divisor of a tile. */
 typedef struct bnorm_planes {
+    bnorm_map map;
     bool stream; /* y goes past the caches; drain() before another thread reads it */
-    size_t fetch, fetch_units; /* beside the first fetch_units units, what lies `fetch` lanes further is fetched */
+    size_t fetch_units; /* beside the first of them, what lies so many lanes further is fetched */
+    size_t fetch, dy_fetch;
     size_t width;
     size_t units, lanes;
-    const float *x;
+    const float *x, *dy;
     float *y;
-    const float *center, *scale, *shift; /* [unit][width] */
+    const float *k[BNORM_COEFFICIENTS]; /* [unit][width] */
 } bnorm_planes;
 
-/* Rows to normalise: `width` lanes, of which `used` are channels and the others padding that becomes zero. */
+/* Rows to compute: `width` lanes, of which `used` are channels and the others padding that becomes zero. */
 typedef struct bnorm_rows {
+    bnorm_map map;
     bool stream;
     size_t rows, width, used;
-    const float *x;
-    size_t x_stride;
+    const float *x, *dy;
+    size_t x_stride, dy_stride;
     float *y;
     size_t y_stride;
-    const float *center, *scale, *shift;
+    const float *k[BNORM_COEFFICIENTS];
 } bnorm_rows;
-
-/* Per channel: y = (x - center) * scale + shift; center + low is the mean, rstd is 1/sqrt(var + epsilon). */
-typedef struct bnorm_coefficients {
-    float *center;
-    float *scale;
-    float *shift;
-    float *low;
-    float *rstd;
-} bnorm_coefficients;
 
 /*
  * The kernels of one ISA.
  *
- * collect:      sum[c] = Σd and sum_sq[c] = Σd·d, d = x - pivot[c], over super-rows [first, first + rows) of each of
- *               `units` units; at most BNORM_CHUNK super-rows. nchw: units of one channel; nhwc: of walk->width.
- *               sum_sq may be NULL.
+ * collect:      the sums of a bnorm_collection. nchw: units of one channel; nhwc: of walk->width.
  * recenter:     the pivot becomes the mean that the sums about it give, rounded.
- * accumulate:   total += sum, total_sq += sum_sq.
+ * locate:       a pivot for values whose sum and sum of squares these are: their mean, if it is 8 standard deviations
+ *               or more from 0; else 0.
+ * accumulate:   total += sum.
  * conclude:     an epoch of `count` values, whose sums about the pivot are total + sum (total NULL: sum alone), joins
  *               the `before` values whose mean and m2, the sum of squared deviations from the mean, are given (Chan,
  *               Golub and LeVeque 1983; nothing is read of them where before is 0). The pivot becomes the new mean.
  * merge:        the moments of `count` values and of `more_count` values become those of all.
- * coefficients: what apply needs, and the statistics to save. gamma and beta may be NULL.
+ * finish:       mean = center + low, and rstd = 1/sqrt(m2 / count + epsilon), in float.
+ * coefficients: scale and shift of y = (x - center) * scale + shift. gamma, beta and low may be NULL.
  * scale:        gamma / sqrt(var + epsilon). gamma may be NULL.
- * apply:        y = (x - center) * scale + shift, in planes or rows. y may be x with the same strides.
- * drain:        orders stores past the caches before later ones, so that another thread can be told of them.
+ * uncenter:     from the sums of BNORM_PRODUCTS over `count` values, total + sum (total NULL: sum alone), to Σdy, Σd
+ * and Σdy·d. gradient:     dy_mean, slope and offset of BNORM_GRADIENT, from the sums over `count` values. apply: what
+ * the map says, in planes or rows. y may be x or dy, with the same strides. drain:        orders stores past the caches
+ * before later ones, so that another thread can be told of them.
  */
 typedef struct bnorm_kernels {
     const char *name;

@@ -14,11 +14,9 @@
 
 static size_t work; /* elements since the task began */
 
-static void count_collect(const bnorm_walk *walk, const float *x, size_t units, size_t unit_stride, size_t first,
-                          size_t rows, const float *pivot, float *sum, float *sum_sq)
+static void count_collect(const bnorm_walk *walk, const bnorm_collection *c)
 {
-    (void)x, (void)unit_stride, (void)first, (void)pivot, (void)sum, (void)sum_sq;
-    work += units * rows * walk->folded * walk->width;
+    work += c->units * c->rows * walk->folded * walk->width;
 }
 
 static void count_planes(const bnorm_planes *planes)
@@ -79,6 +77,7 @@ static double balance(size_t batch, size_t channels, size_t points, size_t block
 {
     const bnorm_shape shape = bnorm_blocked(batch, channels, points, block);
     const bnorm_kernels kernels = counting_kernels();
+    const bnorm_machine machine = { &kernels, usual_tuning };
     schedule s = { .width = width };
     const bnorm_executor executor = { run_counting, &s, width };
     size_t elements = batch * (channels + block - 1) / block * block * points, size = 0;
@@ -88,15 +87,15 @@ static double balance(size_t batch, size_t channels, size_t points, size_t block
     work = 0;
     if (training) {
         const bnorm_train_params p = { .struct_size = sizeof(p), .epsilon = 1e-5f };
-        bnorm_workspace_size_on(&usual_tuning, &shape, BNORM_TRAIN, &executor, &size);
+        bnorm_workspace_size_on(&machine, &shape, BNORM_TRAIN, &executor, &size);
         void *workspace = malloc(size);
-        status = bnorm_train_on(&kernels, &usual_tuning, &shape, &p, x, y, workspace, size, &executor);
+        status = bnorm_train_on(&machine, &shape, &p, x, y, workspace, size, &executor);
         free(workspace);
     } else {
         const bnorm_infer_params p = {
             .struct_size = sizeof(p), .mean = statistics, .var = statistics + channels, .epsilon = 1e-5f
         };
-        status = bnorm_infer_on(&kernels, &usual_tuning, &shape, &p, x, y, &executor);
+        status = bnorm_infer_on(&machine, &shape, &p, x, y, &executor);
     }
     check(status == BNORM_OK, bnorm_status_string(status));
     free(x);

@@ -4,6 +4,7 @@
  * portable C on one thread, whatever the ISA, the threads, the cutting of the work, the strides and the alignment.
  */
 #include <math.h>
+#include <stdlib.h>
 
 #include "check.h"
 #include "executors.h"
@@ -13,10 +14,12 @@
 static void check_same(const job *j, const result *expected, const way *w)
 {
     result r = perform(j, w);
-    check(same_bits(r.y, expected->y, job_elements(j)), "y has other bits than portable C");
-    for (int i = 0; j->training && i < STATISTICS; i++)
-        check(same_bits(r.statistics[i], expected->statistics[i], j->shape.channels),
-              "statistics have other bits than portable C");
+    if (!(w->unwanted & NO_DX))
+        check(same_bits(r.y, expected->y, job_elements(j)), "y or dx has other bits than portable C");
+    for (int i = 0; j->op != INFER && i < STATISTICS; i++)
+        if (!(w->unwanted & (i == 0 ? NO_DGAMMA : i == 1 ? NO_DBETA : 0)))
+            check(same_bits(r.statistics[i], expected->statistics[i], j->shape.channels),
+                  "statistics or gradients have other bits than portable C");
     result_free(&r);
 }
 
@@ -24,7 +27,7 @@ static void check_same(const job *j, const result *expected, const way *w)
 
 /* Largest errors of a class, as docs/numerics.md lists them. */
 static struct {
-    double y, var, mean;
+    double y, var, mean, dx, dgamma, dbeta;
 } worst[INPUT_COUNT];
 
 static void note_worst(double *kept, long double error)
@@ -51,7 +54,7 @@ static void check_channel(const job *j, const result *r, size_t c, input_class c
     const bnorm_shape *s = &j->shape;
     float gamma = j->with_parameters ? j->gamma[c] : 1.0f, beta = j->with_parameters ? j->beta[c] : 0.0f;
     oracle_moments m = { (long double)j->mean[c], (long double)j->var[c] };
-    if (j->training) {
+    if (j->op == TRAIN) {
         m = oracle_channel(j->x, s->batch, s->channels, s->points, c);
         long double mean = (long double)r->statistics[2][c] + (long double)r->statistics[3][c];
         long double mean_error = fabsl(mean - m.mean) / (sqrtl(m.var) + fabsl(m.mean) * 1e-6L + 1e-38L);
@@ -75,19 +78,67 @@ static void check_channel(const job *j, const result *r, size_t c, input_class c
             long double terms = fabsl(((long double)j->x[i] - m.mean) * scale) + fabsl((long double)beta);
             long double error = fabsl((long double)r->y[i] - exact) / fmaxl(1, fmaxl(fabsl(exact), terms));
             largest = fmaxl(largest, error);
-            constant_is_beta = constant_is_beta && (!j->training || m.var != 0 || r->y[i] == beta);
+            constant_is_beta = constant_is_beta && (j->op != TRAIN || m.var != 0 || r->y[i] == beta);
         }
     note_worst(&worst[class].y, largest);
     check(largest <= 2e-6L, "y is off");
     check(constant_is_beta, "a constant channel does not give beta");
 }
 
+/* The index of a channel's i-th value. */
+static size_t index_of(const bnorm_shape *s, size_t c, size_t i)
+{
+    return (i / s->points * s->channels + c) * s->points + i % s->points;
+}
+
+/* Against the gradients by their definition, from the exact statistics and the sign of the y of the forward call. */
+static void check_gradients(const job *j, const result *r, size_t c, input_class class)
+{
+    const bnorm_shape *s = &j->shape;
+    const size_t count = s->batch * s->points;
+    long double *h = malloc(2 * count * sizeof(*h)), *dy = h + count, largest = 0;
+    oracle_moments m = { (long double)j->mean[c], (long double)j->var[c] };
+    if (!is_frozen(j->op))
+        m = oracle_channel(j->x, s->batch, s->channels, s->points, c);
+    for (size_t i = 0; i < count; i++) {
+        size_t at = index_of(s, c, i);
+        bool passes = !through_relu(j->op) || !(j->y[at] <= 0);
+        h[i] = oracle_value(j->x[at], m, j->epsilon, 1.0f, 0.0f);
+        dy[i] = passes ? (long double)j->dy[at] : 0;
+    }
+    const oracle_gradients g = oracle_sums(h, dy, count), none = { 0, 0, 0, 0 };
+    const oracle_gradients sums = is_frozen(j->op) ? none : g;
+    const long double factor =
+        (j->with_parameters ? (long double)j->gamma[c] : 1) / sqrtl(m.var + (long double)j->epsilon);
+    const long double rms = g.dbeta_size / sqrtl((long double)count), mean = g.dbeta / (long double)count;
+    const long double size = fabsl(factor) * (j->op == BACKWARD ? sqrtl(fmaxl(rms * rms - mean * mean, 0)) : rms);
+    for (size_t i = 0; i < count; i++) {
+        long double exact = factor * oracle_dx(h[i], dy[i], sums, count);
+        long double error = fabsl((long double)r->y[index_of(s, c, i)] - exact);
+        long double terms = fabsl(factor * (dy[i] - sums.dbeta / (long double)count));
+        largest = fmaxl(largest, error / fmaxl(fmaxl(1, size), fmaxl(fabsl(exact), terms)));
+    }
+    note_worst(&worst[class].dx, largest);
+    check(largest <= 4e-6L, "dx is off");
+    const long double dgamma = g.dgamma + (j->with_parameters ? (long double)j->gamma[c] : 0);
+    const long double dbeta = g.dbeta + (j->with_parameters ? (long double)j->beta[c] : 0);
+    long double error =
+        fabsl((long double)r->statistics[0][c] - dgamma) / fmaxl(1, fmaxl(fabsl(dgamma), g.dgamma_size));
+    note_worst(&worst[class].dgamma, error);
+    check(error <= 4e-6L, "dgamma is off");
+    error = fabsl((long double)r->statistics[1][c] - dbeta) / fmaxl(1, fmaxl(fabsl(dbeta), g.dbeta_size));
+    note_worst(&worst[class].dbeta, error);
+    check(error <= 4e-6L, "dbeta is off");
+    free(h);
+}
+
 static bool finite_channel(const job *j, size_t c)
 {
-    for (size_t n = 0; n < j->shape.batch; n++)
-        for (size_t p = 0; p < j->shape.points; p++)
-            if (!isfinite(j->x[(n * j->shape.channels + c) * j->shape.points + p]))
-                return false;
+    for (size_t i = 0; i < j->shape.batch * j->shape.points; i++) {
+        size_t at = index_of(&j->shape, c, i);
+        if (!isfinite(j->x[at]) || (is_backward(j->op) && !isfinite(j->dy[at])))
+            return false;
+    }
     return true;
 }
 
@@ -99,7 +150,7 @@ static void check_poisoned(const job *j, const result *r, size_t c)
     for (size_t n = 0; n < s->batch; n++)
         for (size_t p = 0; p < s->points; p++) {
             size_t i = (n * s->channels + c) * s->points + p;
-            right = right && (j->training ? isnan(r->y[i]) : isfinite(j->x[i]) == isfinite(r->y[i]));
+            right = right && (j->op == TRAIN ? isnan(r->y[i]) : isfinite(j->x[i]) == isfinite(r->y[i]));
         }
     check(right, "a NaN or Inf did not stay what and where it belongs");
 }
@@ -109,9 +160,11 @@ static void check_bounds(const job *j, const result *r, input_class class)
     if (class == INPUT_random_patterns)
         return;
     for (size_t c = 0; c < j->shape.channels; c++)
-        if (finite_channel(j, c))
+        if (finite_channel(j, c) && is_backward(j->op))
+            check_gradients(j, r, c, class);
+        else if (finite_channel(j, c))
             check_channel(j, r, c, class);
-        else
+        else if (!is_backward(j->op))
             check_poisoned(j, r, c);
 }
 
@@ -121,12 +174,16 @@ static size_t ways_tried;
 
 static void check_way(const job *j, const result *expected, const way *w, const char *name)
 {
-    check_context("%s %s %s batch %zu channels %zu points %zu block %zu%s: %s, in %d out %d, width %zu, caches of %zu "
-                  "and %zu, hint %d%s",
-                  j->training ? "train" : "infer", name, j->with_parameters ? "gamma" : "plain", j->shape.batch,
-                  j->shape.channels, j->shape.points, j->shape.block, w->in_place ? " in place" : "", w->kernels->name,
-                  (int)w->in, (int)w->out, w->executor ? w->executor->width : 1, w->tuning->core_cache,
-                  w->tuning->shared_cache, (int)w->hint, w->side == FLUSH_END ? ", at the end" : ", at the start");
+    check_context(
+        "%s%s without %d %s %s batch %zu channels %zu points %zu block %zu%s: %s, in %d out %d, width %zu, "
+        "caches of %zu and %zu, hint %d%s",
+        operation_name(j->op), w->steps ? " in steps" : "", w->unwanted, name, j->with_parameters ? "gamma" : "plain",
+        j->shape.batch, j->shape.channels, j->shape.points, j->shape.block,
+        w->in_place ? " in place"
+        : w->in_dy  ? " in dy"
+                    : "",
+        w->kernels->name, (int)w->in, (int)w->out, w->executor ? w->executor->width : 1, w->tuning->core_cache,
+        w->tuning->shared_cache, (int)w->hint, w->side == FLUSH_END ? ", at the end" : ", at the start");
     check_same(j, expected, w);
     ways_tried++;
 }
@@ -135,11 +192,13 @@ static void check_way(const job *j, const result *expected, const way *w, const 
 static void check_ways(const job *j, const result *expected, const char *name, bool all, random_state *r)
 {
     const bnorm_executor executors[] = { { 0 }, executor_backwards(2), executor_backwards(64), executor_threads(3) };
-    enum { FEW = 2, ALL = 4 }; /* starting threads is slow: only where all ways are tried */
-    size_t executor_count = all ? ALL : ALL - 1, count = TUNING_COUNT * 2 * executor_count * SPACING_COUNT * 2;
+    enum { EXECUTORS = 4 }; /* starting threads is slow: only where all ways are tried */
+    size_t executor_count = all ? EXECUTORS : EXECUTORS - 1,
+           count = TUNING_COUNT * 2 * executor_count * SPACING_COUNT * 2;
+    const size_t few = j->op > BACKWARD ? 1 : 2;
     const bnorm_kernels *kernels;
     for (size_t k = 0; (kernels = bnorm_kernels_at(k)) != NULL; k++)
-        for (size_t i = 0; i < (all ? count : FEW); i++) {
+        for (size_t i = 0; i < (all ? count : few); i++) {
             size_t n = all ? i : random_below(r, count);
             way w = { .kernels = kernels, .tuning = tunings[n % TUNING_COUNT] };
             n /= TUNING_COUNT;
@@ -149,6 +208,9 @@ static void check_ways(const job *j, const result *expected, const char *name, b
             w.out = w.in_place || random_below(r, 2) ? w.in : (spacing)random_below(r, SPACING_COUNT);
             w.side = n / 2 / executor_count / SPACING_COUNT % 2 ? FLUSH_END : FLUSH_START;
             w.hint = (bnorm_hint)random_below(r, 3);
+            w.steps = random_below(r, 4) == 0;
+            w.in_dy = is_backward(j->op) && !w.in_place && random_below(r, 3) == 0;
+            w.unwanted = is_backward(j->op) && random_below(r, 2) ? (int)random_below(r, NOTHING) : 0;
             check_way(j, expected, &w, name);
         }
 }
@@ -156,12 +218,14 @@ static void check_ways(const job *j, const result *expected, const char *name, b
 static void check_shape(size_t batch, size_t channels, size_t points, size_t block, input_class class, bool all,
                         random_state *r)
 {
-    for (int training = 0; training < 2; training++)
+    for (int op = 0; op < OPERATION_COUNT; op++)
         for (int parameters = 0; parameters < 2; parameters++) {
-            job j = job_new(batch, channels, points, block, class, check_seed(), training, parameters);
+            if (op > BACKWARD && (size_t)parameters == (channels + points + block) % 2)
+                continue; /* half of them will do: they differ from BACKWARD in little */
+            job j = job_new(batch, channels, points, block, class, check_seed(), (operation)op, parameters);
             way plain = { .tuning = &usual_tuning };
             plain.kernels = bnorm_kernels_at(bnorm_isa_count() - 1);
-            check_context("%s %s batch %zu channels %zu points %zu block %zu", training ? "train" : "infer",
+            check_context("%s %s batch %zu channels %zu points %zu block %zu", operation_name((operation)op),
                           input_name(class), batch, channels, points, block);
             result expected = perform(&j, &plain);
             check_bounds(&j, &expected, class);
@@ -198,10 +262,12 @@ int main(int argc, char **argv)
             check_shape(long_shapes[i][0], long_shapes[i][1], long_shapes[i][2], long_shapes[i][3], long_classes[c],
                         false, &r);
     check_note("%zu ways of calling, each equal to portable C on one thread", ways_tried);
-    check_note("%-16s %-14s %-18s %s", "input class", "error of y", "error of variance", "error of mean / std");
+    check_note("%-16s %-14s %-18s %-20s %-9s %-9s %s", "input class", "error of y", "error of variance",
+               "error of mean / std", "dx", "dgamma", "dbeta");
     for (int class = 0; class < INPUT_COUNT; class ++)
         if (class != INPUT_random_patterns)
-            check_note("%-16s %-14.1e %-18.1e %.1e", input_name((input_class) class), worst[class].y, worst[class].var,
-                       worst[class].mean);
+            check_note("%-16s %-14.1e %-18.1e %-20.1e %-9.1e %-9.1e %.1e", input_name((input_class) class),
+                       worst[class].y, worst[class].var, worst[class].mean, worst[class].dx, worst[class].dgamma,
+                       worst[class].dbeta);
     return check_finish();
 }

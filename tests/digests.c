@@ -30,7 +30,7 @@ static uint64_t digest_of(const job *j, const way *w)
 {
     result r = perform(j, w);
     uint64_t hash = digest(0xcbf29ce484222325u, r.y, job_elements(j));
-    for (int i = 0; j->training && i < STATISTICS; i++)
+    for (int i = 0; j->op != INFER && i < (is_backward(j->op) ? 2 : STATISTICS); i++)
         hash = digest(hash, r.statistics[i], j->shape.channels);
     result_free(&r);
     return hash;
@@ -68,10 +68,10 @@ static void check_case(const job *j, const char *name, FILE *file)
     }
     uint64_t expected = expected_digest(file, name);
     for (size_t k = 0; (kernels = bnorm_kernels_at(k)) != NULL; k++)
-        for (int i = 0; i < 3 * TUNING_COUNT; i++) {
+        for (size_t i = 0; i < 3; i++) {
             w.kernels = kernels;
-            w.executor = i % 3 ? &executors[i % 3 - 1] : NULL;
-            w.tuning = tunings[i / 3];
+            w.executor = i ? &executors[i - 1] : NULL;
+            w.tuning = tunings[(expected + i) % TUNING_COUNT]; /* any */
             check_context("%s %s, width %zu, caches of %zu and %zu", name, kernels->name,
                           w.executor ? w.executor->width : 1, w.tuning->core_cache, w.tuning->shared_cache);
             check(digest_of(j, &w) == expected, "not the digest of tests/digests.txt");
@@ -98,12 +98,12 @@ int main(int argc, char **argv)
     }
     for (size_t s = 0; s < sizeof(shapes) / sizeof(*shapes); s++)
         for (int class = 0; class < INPUT_COUNT; class ++)
-            for (int training = 0; training < 2; training++, cases++) {
+            for (int op = 0; op < OPERATION_COUNT; op++, cases++) {
                 const size_t *d = shapes[s];
                 char name[96];
-                snprintf(name, sizeof(name), "%s/%s/%zux%zux%zu/block%zu", training ? "train" : "infer",
+                snprintf(name, sizeof(name), "%s/%s/%zux%zux%zu/block%zu", operation_name((operation)op),
                          input_name((input_class) class), d[0], d[1], d[2], d[3]);
-                job j = job_new(d[0], d[1], d[2], d[3], (input_class) class, 1, training, true);
+                job j = job_new(d[0], d[1], d[2], d[3], (input_class) class, 1, (operation)op, true);
                 check_case(&j, name, file);
                 job_free(&j);
             }

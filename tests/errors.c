@@ -16,6 +16,8 @@ typedef struct outputs {
     float y[ELEMENTS];
     float running_mean[CHANNELS], running_var[CHANNELS];
     float saved_mean[CHANNELS], saved_mean_low[CHANNELS], saved_rstd[CHANNELS];
+    float dgamma[CHANNELS], dbeta[CHANNELS];
+    double mean[CHANNELS], m2[CHANNELS], sums[3 * CHANNELS];
     unsigned char workspace[WORKSPACE];
 } outputs;
 
@@ -24,6 +26,10 @@ typedef struct call {
     bnorm_shape shape;
     bnorm_infer_params infer;
     bnorm_train_params train;
+    bnorm_backward_params backward;
+    const void *dy;
+    double *mean, *m2, *sums; /* of the calls for steps */
+    uint64_t count;
     bool no_shape, no_params;
     const void *x;
     void *y, *workspace;
@@ -31,7 +37,8 @@ typedef struct call {
     bnorm_executor executor;
 } call;
 
-static float x[ELEMENTS], parameters[4][CHANNELS];
+static float x[ELEMENTS], dy[ELEMENTS], parameters[4][CHANNELS];
+static double moments[3 * CHANNELS];
 static outputs out, before;
 
 static call good_call(void)
@@ -53,6 +60,19 @@ static call good_call(void)
                                     .saved_mean = out.saved_mean,
                                     .saved_mean_low = out.saved_mean_low,
                                     .saved_rstd = out.saved_rstd };
+    c.backward = (bnorm_backward_params){ .struct_size = sizeof(c.backward),
+                                          .gamma = parameters[2],
+                                          .beta = parameters[3],
+                                          .mean = parameters[0],
+                                          .mean_low = parameters[3],
+                                          .rstd = parameters[1],
+                                          .dgamma = out.dgamma,
+                                          .dbeta = out.dbeta };
+    c.dy = dy;
+    c.mean = out.mean;
+    c.m2 = out.m2;
+    c.sums = out.sums;
+    c.count = BATCH * POINTS;
     c.workspace = out.workspace;
     c.workspace_size = sizeof(out.workspace);
     c.executor = executor_backwards(1);
@@ -70,6 +90,45 @@ static bnorm_status train(const call *c)
                        c->workspace_size, &c->executor);
 }
 
+/* y is dx. */
+static bnorm_status backward(const call *c)
+{
+    return bnorm_backward(c->no_shape ? NULL : &c->shape, c->no_params ? NULL : &c->backward, c->x, c->dy, c->y,
+                          c->workspace, c->workspace_size, &c->executor);
+}
+
+static bnorm_status collect(const call *c)
+{
+    return bnorm_collect(&c->shape, c->x, c->mean, c->m2, c->workspace, c->workspace_size, &c->executor);
+}
+
+static bnorm_status merge(const call *c)
+{
+    return bnorm_merge(c->shape.channels, c->count, c->mean, c->m2, 1, moments, moments + CHANNELS);
+}
+
+static bnorm_status finish(const call *c)
+{
+    return bnorm_finish(c->shape.channels, c->count, moments, moments + CHANNELS, c->no_params ? NULL : &c->train);
+}
+
+static bnorm_status apply(const call *c)
+{
+    return bnorm_apply(&c->shape, c->no_params ? NULL : &c->train, c->x, c->y, &c->executor);
+}
+
+static bnorm_status reduce(const call *c)
+{
+    return bnorm_backward_reduce(&c->shape, c->no_params ? NULL : &c->backward, c->x, c->dy, c->sums, c->workspace,
+                                 c->workspace_size, &c->executor);
+}
+
+static bnorm_status backward_apply(const call *c)
+{
+    return bnorm_backward_apply(&c->shape, c->no_params ? NULL : &c->backward, c->count, c->sums ? moments : NULL, c->x,
+                                c->dy, c->y, &c->executor);
+}
+
 static void reset(void)
 {
     memset(&out, 0x5a, sizeof(out));
@@ -85,27 +144,23 @@ static void expect(bnorm_status got, bnorm_status expected, bool untouched, cons
     reset();
 }
 
-/* A case that both calls refuse alike. */
+#define CALL(function, expected, spoil) \
+    do { \
+        call c = good_call(); \
+        spoil; \
+        expect(function(&c), expected, (expected) != BNORM_OK, #function ": " #spoil); \
+    } while (0)
+
+#define INFER(expected, spoil) CALL(infer, expected, spoil)
+#define TRAIN(expected, spoil) CALL(train, expected, spoil)
+#define BACKWARD(expected, spoil) CALL(backward, expected, spoil)
+
+/* A case that all calls over tensors refuse alike. */
 #define REFUSED(expected, spoil) \
     do { \
-        call c = good_call(); \
-        spoil; \
-        expect(infer(&c), expected, true, "infer: " #spoil); \
-        expect(train(&c), expected, true, "train: " #spoil); \
-    } while (0)
-
-#define INFER(expected, spoil) \
-    do { \
-        call c = good_call(); \
-        spoil; \
-        expect(infer(&c), expected, (expected) != BNORM_OK, "infer: " #spoil); \
-    } while (0)
-
-#define TRAIN(expected, spoil) \
-    do { \
-        call c = good_call(); \
-        spoil; \
-        expect(train(&c), expected, (expected) != BNORM_OK, "train: " #spoil); \
+        INFER(expected, spoil); \
+        TRAIN(expected, spoil); \
+        BACKWARD(expected, spoil); \
     } while (0)
 
 static void check_hints(void)
@@ -154,10 +209,11 @@ static void check_pointers(void)
 {
     REFUSED(BNORM_NULL_POINTER, c.no_shape = true);
     REFUSED(BNORM_NULL_POINTER, c.no_params = true);
-    REFUSED(BNORM_BAD_STRUCT_SIZE, c.infer.struct_size = c.train.struct_size = 0);
-    REFUSED(BNORM_BAD_STRUCT_SIZE, c.infer.struct_size -= 1; c.train.struct_size -= 1);
+    REFUSED(BNORM_BAD_STRUCT_SIZE, c.infer.struct_size = c.train.struct_size = c.backward.struct_size = 0);
+    REFUSED(BNORM_BAD_STRUCT_SIZE, c.infer.struct_size -= 1; c.train.struct_size -= 1; c.backward.struct_size -= 1);
     REFUSED(BNORM_NULL_POINTER, c.x = NULL);
-    REFUSED(BNORM_NULL_POINTER, c.y = NULL);
+    INFER(BNORM_NULL_POINTER, c.y = NULL);
+    TRAIN(BNORM_NULL_POINTER, c.y = NULL);
     REFUSED(BNORM_MISALIGNED, c.x = off_by_one(x));
     REFUSED(BNORM_MISALIGNED, c.y = off_by_one(out.y));
     INFER(BNORM_NULL_POINTER, c.infer.mean = NULL);
@@ -181,7 +237,14 @@ static void check_overlap(void)
     static float two[2 * ELEMENTS];
     REFUSED(BNORM_OVERLAP, c.x = out.y; c.y = out.y + 1);
     REFUSED(BNORM_OVERLAP, c.x = out.y + BLOCK; c.y = out.y);
-    REFUSED(BNORM_OVERLAP, c.x = out.y; c.shape.in.point_stride = BLOCK + 1);
+    INFER(BNORM_OVERLAP, c.x = out.y; c.shape.in.point_stride = BLOCK + 1);
+    TRAIN(BNORM_OVERLAP, c.x = out.y; c.shape.in.point_stride = BLOCK + 1);
+    BACKWARD(BNORM_OK, c.x = out.y; c.shape.out.point_stride = BLOCK + 1; c.dy = two);
+    BACKWARD(BNORM_OVERLAP, c.dy = out.y; c.shape.in.point_stride = BLOCK + 1);
+    BACKWARD(BNORM_OVERLAP, c.dy = out.y + 1);
+    BACKWARD(BNORM_OK, c.dy = c.y);
+    BACKWARD(BNORM_OK, c.x = c.dy = c.y);
+    BACKWARD(BNORM_OK, c.x = c.y);
     /* Two channel slices of one tensor interleave without sharing an element. */
     INFER(BNORM_OK, c.shape.in.point_stride = c.shape.out.point_stride = 2 * BLOCK; c.x = two; c.y = two + BLOCK);
     INFER(BNORM_OK, c.shape.in.point_stride = c.shape.out.point_stride = 2 * BLOCK; c.y = two; c.x = two + BLOCK);
@@ -197,8 +260,10 @@ static void check_overlap(void)
 static void check_numbers(void)
 {
     static const float bad_epsilons[] = { -1e-9f, -INFINITY, INFINITY, NAN }, bad_momenta[] = { -0.1f, 1.1f, NAN };
-    for (size_t i = 0; i < sizeof(bad_epsilons) / sizeof(*bad_epsilons); i++)
-        REFUSED(BNORM_BAD_EPSILON, c.infer.epsilon = c.train.epsilon = bad_epsilons[i]);
+    for (size_t i = 0; i < sizeof(bad_epsilons) / sizeof(*bad_epsilons); i++) {
+        INFER(BNORM_BAD_EPSILON, c.infer.epsilon = bad_epsilons[i]);
+        TRAIN(BNORM_BAD_EPSILON, c.train.epsilon = bad_epsilons[i]);
+    }
     for (size_t i = 0; i < sizeof(bad_momenta) / sizeof(*bad_momenta); i++)
         TRAIN(BNORM_BAD_MOMENTUM, c.train.momentum = bad_momenta[i]);
     INFER(BNORM_OK, c.infer.epsilon = 0.0f);
@@ -207,6 +272,129 @@ static void check_numbers(void)
     TRAIN(BNORM_OK, c.shape = bnorm_nchw(1, CHANNELS, 1); c.train.running_variance = BNORM_BIASED);
     REFUSED(BNORM_BAD_EXECUTOR, c.executor.run = NULL);
     REFUSED(BNORM_BAD_EXECUTOR, c.executor.width = 0);
+}
+
+/* What is particular to gradients. */
+static void check_backward(void)
+{
+    BACKWARD(BNORM_BAD_STATISTICS, c.backward.statistics = (bnorm_source)2);
+    BACKWARD(BNORM_BAD_ACTIVATION, c.backward.activation = (bnorm_activation)2);
+    BACKWARD(BNORM_BAD_HINT, c.backward.hint = (bnorm_hint)3);
+    BACKWARD(BNORM_BAD_EPSILON, c.backward.statistics = BNORM_FROZEN_STATISTICS; c.backward.var = parameters[1];
+             c.backward.epsilon = -1);
+    BACKWARD(BNORM_NULL_POINTER, c.dy = NULL);
+    BACKWARD(BNORM_NULL_POINTER, c.backward.mean = NULL);
+    BACKWARD(BNORM_NULL_POINTER, c.backward.rstd = NULL);
+    BACKWARD(BNORM_NULL_POINTER, c.backward.statistics = BNORM_FROZEN_STATISTICS);
+    BACKWARD(BNORM_NULL_POINTER, c.workspace = NULL);
+    BACKWARD(BNORM_SMALL_WORKSPACE, c.workspace_size = 1);
+    BACKWARD(BNORM_MISALIGNED, c.dy = off_by_one(dy));
+    BACKWARD(BNORM_MISALIGNED, c.y = NULL; c.dy = off_by_one(dy));
+    BACKWARD(BNORM_MISALIGNED, c.backward.dbeta = off_by_one(out.dbeta));
+    BACKWARD(BNORM_OVERLAP, c.backward.dgamma = out.dbeta + 1);
+    BACKWARD(BNORM_OVERLAP, c.backward.dgamma = out.y);
+    BACKWARD(BNORM_OVERLAP, c.backward.dgamma = dy);
+    BACKWARD(BNORM_OVERLAP, c.backward.gamma = out.dgamma);
+    BACKWARD(BNORM_OVERLAP, c.backward.rstd = out.dgamma);
+    BACKWARD(BNORM_OVERLAP, c.workspace = dy);
+    BACKWARD(BNORM_OK, c.backward.gamma = c.backward.beta = c.backward.mean_low = NULL);
+    BACKWARD(BNORM_OK, c.y = NULL);
+    BACKWARD(BNORM_OK, c.backward.dgamma = c.backward.dbeta = NULL);
+    BACKWARD(BNORM_OK, c.y = NULL; c.backward.dgamma = NULL; c.x = NULL);
+    BACKWARD(BNORM_NULL_POINTER, c.y = NULL; c.x = NULL);
+    BACKWARD(BNORM_NULL_POINTER, c.backward.dgamma = NULL; c.x = NULL);
+    /* Frozen, neither x nor a workspace is needed for dx alone. */
+    BACKWARD(BNORM_OK, c.backward.statistics = BNORM_FROZEN_STATISTICS; c.backward.var = parameters[1]; c.x = NULL;
+             c.backward.dgamma = c.backward.dbeta = NULL; c.workspace = NULL; c.workspace_size = 0);
+    BACKWARD(BNORM_OK, c.backward.statistics = BNORM_FROZEN_STATISTICS; c.backward.var = parameters[1]; c.x = NULL;
+             c.backward.dgamma = NULL);
+    BACKWARD(BNORM_NULL_POINTER, c.backward.statistics = BNORM_FROZEN_STATISTICS; c.backward.var = parameters[1];
+             c.x = NULL; c.backward.dgamma = NULL; c.backward.activation = BNORM_RELU);
+    call c = good_call();
+    c.y = NULL;
+    c.backward.dgamma = c.backward.dbeta = NULL;
+    expect(backward(&c), BNORM_OK, true, "backward: nothing is asked for");
+}
+
+static void check_steps(void)
+{
+    CALL(collect, BNORM_OK, (void)0);
+    CALL(collect, BNORM_NULL_POINTER, c.x = NULL);
+    CALL(collect, BNORM_NULL_POINTER, c.mean = NULL);
+    CALL(collect, BNORM_NULL_POINTER, c.m2 = NULL);
+    CALL(collect, BNORM_NULL_POINTER, c.workspace = NULL);
+    CALL(collect, BNORM_SMALL_WORKSPACE, c.workspace_size = 1);
+    CALL(collect, BNORM_MISALIGNED, c.x = off_by_one(x));
+    CALL(collect, BNORM_MISALIGNED, c.mean = off_by_one(out.mean));
+    CALL(collect, BNORM_OVERLAP, c.mean = out.m2 + 1);
+    CALL(collect, BNORM_OVERLAP, c.x = out.m2);
+    CALL(collect, BNORM_BAD_SHAPE, c.shape.channels = 0);
+    CALL(collect, BNORM_BAD_EXECUTOR, c.executor.width = 0);
+    CALL(merge, BNORM_OK, (void)0);
+    CALL(merge, BNORM_OK, c.count = 0);
+    CALL(merge, BNORM_NULL_POINTER, c.mean = NULL);
+    CALL(merge, BNORM_MISALIGNED, c.m2 = off_by_one(out.m2));
+    CALL(merge, BNORM_OVERLAP, c.mean = out.m2 + 1);
+    CALL(merge, BNORM_OVERLAP, c.mean = moments);
+    CALL(merge, BNORM_BAD_SHAPE, c.shape.channels = 0);
+    CALL(merge, BNORM_BAD_SHAPE, c.shape.channels = SIZE_MAX);
+    CALL(finish, BNORM_OK, (void)0);
+    CALL(finish, BNORM_NULL_POINTER, c.no_params = true);
+    CALL(finish, BNORM_NULL_POINTER, c.train.saved_mean = NULL);
+    CALL(finish, BNORM_NULL_POINTER, c.train.saved_mean_low = NULL);
+    CALL(finish, BNORM_NULL_POINTER, c.train.saved_rstd = NULL);
+    CALL(finish, BNORM_BAD_MOMENTUM, c.train.momentum = 2);
+    CALL(finish, BNORM_BAD_EPSILON, c.train.epsilon = -1);
+    CALL(finish, BNORM_OVERLAP, c.train.saved_mean = out.saved_rstd);
+    CALL(finish, BNORM_SINGLE_VALUE, c.count = 1);
+    CALL(finish, BNORM_OK, c.count = 1; c.train.running_variance = BNORM_BIASED);
+    CALL(finish, BNORM_BAD_SHAPE, c.shape.channels = 0);
+    CALL(apply, BNORM_OK, (void)0);
+    CALL(apply, BNORM_OK, c.x = c.y);
+    CALL(apply, BNORM_NULL_POINTER, c.x = NULL);
+    CALL(apply, BNORM_NULL_POINTER, c.train.saved_mean = NULL);
+    CALL(apply, BNORM_OVERLAP, c.train.saved_rstd = out.y);
+    CALL(apply, BNORM_OVERLAP, c.x = out.y + 1);
+    CALL(apply, BNORM_BAD_HINT, c.train.hint = (bnorm_hint)7);
+    CALL(reduce, BNORM_OK, (void)0);
+    CALL(reduce, BNORM_NULL_POINTER, c.x = NULL);
+    CALL(reduce, BNORM_NULL_POINTER, c.sums = NULL);
+    CALL(reduce, BNORM_NULL_POINTER, c.backward.mean = NULL);
+    CALL(reduce, BNORM_OVERLAP, c.x = out.sums);
+    CALL(reduce, BNORM_SMALL_WORKSPACE, c.workspace_size = 1);
+    CALL(backward_apply, BNORM_OK, (void)0);
+    CALL(backward_apply, BNORM_OK, c.y = NULL);
+    CALL(backward_apply, BNORM_OK, c.y = NULL; c.x = c.dy = NULL);
+    CALL(backward_apply, BNORM_NULL_POINTER, c.sums = NULL);
+    CALL(backward_apply, BNORM_NULL_POINTER, c.dy = NULL);
+    CALL(backward_apply, BNORM_BAD_SHAPE, c.count = BATCH * POINTS - 1);
+    CALL(backward_apply, BNORM_OVERLAP, c.backward.dgamma = out.y);
+    call c = good_call();
+    c.count = 0;
+    expect(finish(&c), BNORM_OK, true, "finish: nothing was counted");
+}
+
+/* Of nothing, sums are 0. */
+static void check_empty_gradients(void)
+{
+    static const float zeros[CHANNELS];
+    static const double no_sums[3 * CHANNELS];
+    call c = good_call();
+    c.shape.batch = 0;
+    c.x = c.dy = c.y = c.workspace = NULL;
+    c.workspace_size = 0;
+    check(backward(&c) == BNORM_OK && memcmp(out.dgamma, zeros, sizeof(zeros)) == 0 &&
+              memcmp(out.dbeta, zeros, sizeof(zeros)) == 0,
+          "gradients of nothing are not 0");
+    check(reduce(&c) == BNORM_OK && memcmp(out.sums, no_sums, sizeof(no_sums)) == 0, "sums of nothing are not 0");
+    check(collect(&c) == BNORM_OK && memcmp(out.mean, no_sums, sizeof(out.mean)) == 0 &&
+              memcmp(out.m2, no_sums, sizeof(out.m2)) == 0,
+          "moments of nothing are not 0");
+    reset();
+    c.backward.accumulate = 1;
+    expect(backward(&c), BNORM_OK, true, "backward: nothing is added");
+    c.count = 0;
+    expect(backward_apply(&c), BNORM_OK, true, "backward_apply: nothing is added");
 }
 
 /* An empty tensor is no error, and changes nothing. */
@@ -256,12 +444,15 @@ static void check_workspace_query(void)
     check(bnorm_workspace_size(&shape, BNORM_TRAIN, NULL, &size) == BNORM_OK && size > 0, "training needs some");
     TRAIN(BNORM_OK, c.workspace_size = size; c.workspace = out.workspace + 1);
     TRAIN(BNORM_SMALL_WORKSPACE, c.workspace_size = size - 1);
+    check(bnorm_workspace_size(&shape, BNORM_BACKWARD, NULL, &size) == BNORM_OK && size > 0, "backward needs some");
+    BACKWARD(BNORM_OK, c.workspace_size = size; c.workspace = out.workspace + 1);
+    BACKWARD(BNORM_SMALL_WORKSPACE, c.workspace_size = size - 1);
 }
 
 static void check_strings(void)
 {
     check_context("bnorm_status_string");
-    for (int i = 0; i <= (int)BNORM_UNSUPPORTED; i++) {
+    for (int i = 0; i <= (int)BNORM_BAD_ACTIVATION; i++) {
         const char *text = bnorm_status_string((bnorm_status)i);
         check(text && strlen(text) > 5 && strcmp(text, "unknown status") != 0, "a status without words");
     }
@@ -275,16 +466,20 @@ int main(int argc, char **argv)
     for (int i = 0; i < CHANNELS; i++)
         parameters[0][i] = parameters[1][i] = parameters[2][i] = parameters[3][i] = 1.0f;
     for (int i = 0; i < ELEMENTS; i++)
-        x[i] = (float)i;
+        x[i] = dy[i] = (float)i;
     reset();
     INFER(BNORM_OK, (void)0);
     TRAIN(BNORM_OK, (void)0);
+    BACKWARD(BNORM_OK, (void)0);
     check_shapes();
     check_hints();
     check_pointers();
     check_overlap();
     check_numbers();
+    check_backward();
+    check_steps();
     check_empty();
+    check_empty_gradients();
     check_growth();
     check_workspace_query();
     check_strings();

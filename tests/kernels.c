@@ -46,71 +46,128 @@ static bool near(long double value, long double exact, long double scale, long d
 
 /* ---- collect ---- */
 
-/* A walk over `runs` runs of `rows` rows of `width` lanes, with gaps or without. */
-static bnorm_walk new_walk(size_t width, size_t rows, size_t gap)
+/* How `rows` rows of `width` lanes a run lie, with gaps or without. */
+static bnorm_reach new_reach(size_t width, size_t folded, size_t rows, size_t runs, size_t gap)
+{
+    bnorm_reach r = { .point_stride = width + gap };
+    r.image_stride = r.run_stride = rows * r.point_stride + gap;
+    r.super_row_stride = folded * r.point_stride;
+    r.unit_stride = runs * r.image_stride;
+    return r;
+}
+
+static bnorm_walk new_walk(size_t width, size_t rows, size_t runs, size_t x_gap, size_t dy_gap)
 {
     bnorm_walk w = { .width = width, .folded = bnorm_folded_rows(width), .run_rows = rows, .points = rows };
     w.run_super_rows = (rows + w.folded - 1) / w.folded;
     w.block = width;
-    w.point_stride = width + gap;
-    w.image_stride = rows * w.point_stride + gap;
-    w.run_stride = w.image_stride;
-    w.super_row_stride = w.folded * w.point_stride;
-    w.dense = w.folded == 1 || gap == 0;
+    w.x = new_reach(width, w.folded, rows, runs, x_gap);
+    w.dy = new_reach(width, w.folded, rows, runs, dy_gap);
+    w.dense = w.folded == 1 || (x_gap == 0 && dy_gap == 0);
     w.fetch = rows % 2 == 0;
     return w;
 }
 
-/* The sums of one lane's channel by their definition, of differences rounded as the contract says. */
-static void oracle_sums(const bnorm_walk *w, const float *x, size_t first, size_t rows, size_t lane, float pivot,
-                        long double *sum, long double *sum_sq, long double *sum_abs)
+/* Sums by their definition, of terms rounded as the contract says, and of the magnitudes of these terms. */
+typedef struct oracle_sums_of_lane {
+    long double sum[BNORM_SUMS], size[BNORM_SUMS];
+} lane_sums;
+
+static void add_term(lane_sums *s, int i, long double term)
 {
-    *sum = *sum_sq = *sum_abs = 0;
-    for (size_t s = first; s < first + rows; s++)
-        for (size_t f = 0; f < w->folded; f++) {
-            size_t row = s % w->run_super_rows * w->folded + f;
-            if (row >= w->run_rows)
-                break;
-            float d = x[s / w->run_super_rows * w->image_stride + row * w->point_stride + lane] - pivot;
-            *sum += (long double)d;
-            *sum_abs += fabsl((long double)d);
-            *sum_sq += (long double)d * (long double)d;
-        }
+    s->sum[i] += term;
+    s->size[i] += fabsl(term);
 }
 
-typedef void collect_kernel(const bnorm_walk *, const float *, size_t, size_t, size_t, size_t, const float *, float *,
-                            float *);
+/* The terms of one element of unit * width + lane `channel`. */
+static void add_terms(lane_sums *s, const bnorm_collection *c, size_t channel, float x, float dy)
+{
+    const float d = x - c->pivot[channel];
+    float e = dy;
+    if (c->terms == BNORM_VALUES || c->terms == BNORM_SQUARES) {
+        add_term(s, 0, (long double)d);
+        add_term(s, 1, (long double)d * (long double)d);
+        return;
+    }
+    if (c->terms == BNORM_PRODUCTS) {
+        e = dy - c->dy_pivot[channel];
+    } else {
+        const float scaled = d * c->scale[channel], z = scaled + c->shift[channel];
+        e = z <= 0 ? 0 : dy;
+    }
+    add_term(s, 0, (long double)e);
+    add_term(s, 1, (long double)d);
+    add_term(s, 2, (long double)e * (long double)d);
+}
+
+static lane_sums oracle_lane(const bnorm_walk *w, const bnorm_collection *c, size_t channel)
+{
+    const size_t unit = channel / w->width, lane = channel % w->width;
+    lane_sums sums = { { 0 }, { 0 } };
+    for (size_t s = c->first; s < c->first + c->rows; s++)
+        for (size_t f = 0; f < w->folded; f++) {
+            size_t run = s / w->run_super_rows, row = s % w->run_super_rows * w->folded + f;
+            if (row < w->run_rows)
+                add_terms(&sums, c, channel,
+                          c->x[unit * w->x.unit_stride + run * w->x.run_stride + row * w->x.point_stride + lane],
+                          c->dy[unit * w->dy.unit_stride + run * w->dy.run_stride + row * w->dy.point_stride + lane]);
+        }
+    return sums;
+}
+
+typedef void collect_kernel(const bnorm_walk *, const bnorm_collection *);
+
+static int sums_of(bnorm_terms terms)
+{
+    return terms == BNORM_VALUES ? 1 : terms == BNORM_SQUARES ? 2 : 3;
+}
+
+/* All kinds of terms over the same super-rows. */
+static void check_terms(const bnorm_walk *w, bnorm_collection c, collect_kernel *kernel, collect_kernel *scalar,
+                        float *const out[2])
+{
+    const size_t channels = c.units * w->width;
+    for (int terms = BNORM_VALUES; terms <= BNORM_PRODUCTS_RELU; terms++) {
+        c.terms = (bnorm_terms)terms;
+        for (int portable = 0; portable < 2; portable++) {
+            for (size_t i = 0; i < BNORM_SUMS; i++)
+                c.sum[i] = out[portable] + i * channels;
+            (portable ? scalar : kernel)(w, &c);
+        }
+        check(same_bits(out[0], out[1], channels * (size_t)sums_of(c.terms)), "sums have other bits than portable C");
+        bool right = true;
+        for (size_t channel = 0; channel < channels; channel++) {
+            const lane_sums exact = oracle_lane(w, &c, channel);
+            for (int i = 0; i < sums_of(c.terms); i++)
+                right = right && near((long double)out[0][(size_t)i * channels + channel], exact.sum[i], exact.size[i],
+                                      40 * 0x1p-24L);
+        }
+        check(right, "sums are off");
+    }
+}
 
 static void check_collect(trial *t, collect_kernel *kernel, collect_kernel *scalar, size_t width, size_t run_rows)
 {
     size_t runs = 1 + random_below(&t->random, 4), units = 1 + random_below(&t->random, 3);
-    bnorm_walk w = new_walk(width, run_rows, random_below(&t->random, 3) == 0 ? 2 : 0);
-    size_t unit_stride = runs * w.image_stride, super_rows = runs * w.run_super_rows;
-    size_t first = random_below(&t->random, super_rows);
-    size_t rows = 1 + random_below(&t->random, bnorm_min(super_rows - first, BNORM_CHUNK));
-    size_t extent = (units - 1) * unit_stride + (runs - 1) * w.image_stride + (run_rows - 1) * w.point_stride + width;
-    buffer x_buffer, pivots;
-    const float *x = input(t, &x_buffer, extent), *pivot = input(t, &pivots, units * width);
-    buffer out[2] = { buffer_new(units * width * 2 * sizeof(float), t->side),
-                      buffer_new(units * width * 2 * sizeof(float), t->side) };
-    float *sums = out[0].data, *expected = out[1].data;
-    kernel(&w, x, units, unit_stride, first, rows, pivot, expected, NULL);
-    kernel(&w, x, units, unit_stride, first, rows, pivot, sums, sums + units * width);
-    check(same_bits(sums, expected, units * width), "without squares, sums have other bits");
-    scalar(&w, x, units, unit_stride, first, rows, pivot, expected, expected + units * width);
-    check(same_bits(sums, expected, units * width * 2), "sums have other bits than portable C");
-    bool right = true;
-    for (size_t i = 0; i < units * width; i++) {
-        long double sum, sum_sq, sum_abs, unit = 40 * 0x1p-24L;
-        oracle_sums(&w, x + i / width * unit_stride, first, rows, i % width, pivot[i], &sum, &sum_sq, &sum_abs);
-        right = right && near((long double)sums[i], sum, sum_abs, unit);
-        right = right && near((long double)sums[units * width + i], sum_sq, sum_sq, unit);
+    size_t x_gap = random_below(&t->random, 3) == 0 ? 2 : 0, dy_gap = random_below(&t->random, 3) == 0 ? 5 : x_gap;
+    const bnorm_walk w = new_walk(width, run_rows, runs, x_gap, dy_gap);
+    const size_t super_rows = runs * w.run_super_rows, channels = units * width;
+    bnorm_collection c = { .units = units, .first = random_below(&t->random, super_rows) };
+    c.rows = 1 + random_below(&t->random, bnorm_min(super_rows - c.first, BNORM_CHUNK));
+    buffer in[6], out[2];
+    const float **arrays[6] = { &c.x, &c.dy, &c.pivot, &c.dy_pivot, &c.scale, &c.shift };
+    for (size_t i = 0; i < 6; i++) {
+        const bnorm_reach *r = i ? &w.dy : &w.x;
+        size_t extent = (units - 1) * r->unit_stride + (runs - 1) * r->run_stride + (run_rows - 1) * r->point_stride;
+        *arrays[i] = input(t, &in[i], i < 2 ? extent + width : channels);
     }
-    check(right, "sums are off");
-    buffer_free(&x_buffer);
-    buffer_free(&pivots);
-    buffer_free(&out[0]);
-    buffer_free(&out[1]);
+    for (int i = 0; i < 2; i++)
+        out[i] = buffer_new(channels * BNORM_SUMS * sizeof(float), t->side);
+    check_terms(&w, c, kernel, scalar, (float *const[2]){ out[0].data, out[1].data });
+    for (int i = 0; i < 6; i++)
+        buffer_free(&in[i]);
+    for (int i = 0; i < 2; i++)
+        buffer_free(&out[i]);
 }
 
 static void check_collect_nchw_f32(trial *t)
@@ -156,20 +213,50 @@ static void free_all(buffer *b, size_t count)
 
 static void check_accumulate_f64(trial *t)
 {
-    buffer in[2], total[2], expected[2];
-    const float *sum = input(t, &in[0], t->length), *sum_sq = input(t, &in[1], t->length);
-    doubles(t, total, 2, false);
-    copies(t, expected, total, 2);
-    double before = *(double *)total[0].data;
-    t->kernels->accumulate_f64(t->length, sum, sum_sq, total[0].data, total[1].data);
-    t->scalar->accumulate_f64(t->length, sum, sum_sq, expected[0].data, expected[1].data);
-    for (int i = 0; i < 2; i++)
-        check(same_doubles(total[i].data, expected[i].data, t->length), "totals have other bits than portable C");
+    buffer in, total, expected;
+    const float *sum = input(t, &in, t->length);
+    doubles(t, &total, 1, false);
+    copies(t, &expected, &total, 1);
+    double before = *(double *)total.data;
+    t->kernels->accumulate_f64(t->length, sum, total.data);
+    t->scalar->accumulate_f64(t->length, sum, expected.data);
+    check(same_doubles(total.data, expected.data, t->length), "totals have other bits than portable C");
     before += (double)*sum;
-    check(same_doubles(total[0].data, &before, 1), "the total is off");
-    free_all(in, 2);
-    free_all(total, 2);
-    free_all(expected, 2);
+    check(same_doubles(total.data, &before, 1), "the total is off");
+    buffer_free(&in);
+    buffer_free(&total);
+    buffer_free(&expected);
+}
+
+/* Around the limit of 8 standard deviations, either may be taken for right. */
+static void check_locate_f64(trial *t)
+{
+    buffer in[2], out[2];
+    float *sum = input(t, &in[0], t->length), *sum_sq = input(t, &in[1], t->length), *pivots[2];
+    const double count = (double)(1 + random_below(&t->random, 5000));
+    for (size_t i = 0; i < t->length; i++) /* from one value repeated to values on both sides of 0 */
+        sum_sq[i] = (float)((double)sum[i] * (double)sum[i] / count * (1 + fabs((double)sum_sq[i]) / 64));
+    for (int i = 0; i < 2; i++) {
+        out[i] = buffer_new(t->length * sizeof(float), t->side);
+        pivots[i] = out[i].data;
+        (i ? t->scalar : t->kernels)->locate_f64(t->length, count, sum, sum_sq, pivots[i]);
+    }
+    check(same_bits(pivots[0], pivots[1], t->length), "pivots have other bits than portable C");
+    bool right = true;
+    for (size_t i = 0; i < t->length; i++) {
+        long double mean = (long double)sum[i] / (long double)count,
+                    square = (long double)sum_sq[i] / (long double)count;
+        bool far = mean * mean >= 64 * (square - mean * mean),
+             near_limit = fabsl(mean * mean * 65 / square - 64) < 1e-5L;
+        bool is_mean = near((long double)pivots[0][i], mean, fabsl(mean), 0x1.1p-24L);
+        right = right && (pivots[0][i] == 0.0f || is_mean);
+        right = right && (!isfinite(square) || near_limit || (far ? is_mean : pivots[0][i] == 0.0f));
+    }
+    check(right, "pivots are off");
+    for (int i = 0; i < 2; i++) {
+        buffer_free(&in[i]);
+        buffer_free(&out[i]);
+    }
 }
 
 static void check_recenter_f64(trial *t)
@@ -287,41 +374,149 @@ static void check_merge_f64(trial *t)
     free_all(original, 4);
 }
 
-static bnorm_coefficients coefficients(trial *t, buffer *b)
+/* Arrays of floats that a kernel fills. */
+static void outputs(trial *t, buffer *b, size_t arrays)
 {
-    for (int i = 0; i < 5; i++)
+    for (size_t i = 0; i < arrays; i++)
         b[i] = buffer_new(t->length * sizeof(float), t->side);
-    return (bnorm_coefficients){ b[0].data, b[1].data, b[2].data, b[3].data, b[4].data };
+}
+
+static void check_outputs(trial *t, const buffer *b, const buffer *expected, size_t arrays)
+{
+    for (size_t i = 0; i < arrays; i++)
+        check(same_bits(b[i].data, expected[i].data, t->length), "results have other bits than portable C");
+}
+
+static void check_finish_f64(trial *t)
+{
+    buffer state[2], out[2][3];
+    doubles(t, state, 1, false);
+    doubles(t, state + 1, 1, true);
+    double count = (double)(1 + random_below(&t->random, 5000)), epsilon = (double)1e-5f;
+    for (int i = 0; i < 2; i++) {
+        outputs(t, out[i], 3);
+        (i ? t->scalar : t->kernels)
+            ->finish_f64(t->length, count, state[0].data, state[1].data, epsilon, out[i][0].data, out[i][1].data,
+                         out[i][2].data);
+    }
+    check_outputs(t, out[0], out[1], 3);
+    const float *center = out[0][0].data, *low = out[0][1].data, *rstd = out[0][2].data;
+    bool right = true;
+    for (size_t i = 0; i < t->length; i++) {
+        long double mean = (long double)((double *)state[0].data)[i];
+        long double exact =
+            1 / sqrtl((long double)((double *)state[1].data)[i] / (long double)count + (long double)epsilon);
+        right = right && near((long double)center[i] + (long double)low[i], mean, fabsl(mean), 0x1p-47L);
+        right = right && near((long double)rstd[i], exact, exact, 0x1.1p-24L);
+    }
+    check(right, "mean or rstd is off");
+    free_all(state, 2);
+    free_all(out[0], 3);
+    free_all(out[1], 3);
 }
 
 static void check_coefficients_f64(trial *t)
 {
-    buffer state[2], parameters[2], out[5], expected_out[5];
-    doubles(t, state, 1, false);
-    doubles(t, state + 1, 1, true);
-    float *gamma = input(t, &parameters[0], t->length), *beta = input(t, &parameters[1], t->length);
-    const bnorm_coefficients c = coefficients(t, out), expected = coefficients(t, expected_out);
-    const float *given[2] = { random_below(&t->random, 2) ? gamma : NULL, random_below(&t->random, 2) ? beta : NULL };
-    double count = (double)(1 + random_below(&t->random, 5000)), epsilon = (double)1e-5f;
-    t->kernels->coefficients_f64(t->length, count, state[0].data, state[1].data, given[0], given[1], epsilon, &c);
-    t->scalar->coefficients_f64(t->length, count, state[0].data, state[1].data, given[0], given[1], epsilon, &expected);
-    for (int i = 0; i < 5; i++)
-        check(same_bits(out[i].data, expected_out[i].data, t->length), "coefficients have other bits than portable C");
+    buffer in[4], out[2][2];
+    const float *values[4], *given[4];
+    for (int i = 0; i < 4; i++) {
+        values[i] = input(t, &in[i], t->length);
+        given[i] = i == 1 || random_below(&t->random, 2) ? values[i] : NULL;
+    }
+    for (int i = 0; i < 2; i++) {
+        outputs(t, out[i], 2);
+        (i ? t->scalar : t->kernels)
+            ->coefficients_f64(t->length, given[0], given[1], given[2], given[3], out[i][0].data, out[i][1].data);
+    }
+    check_outputs(t, out[0], out[1], 2);
+    const float *scale = out[0][0].data, *shift = out[0][1].data;
     bool right = true;
     for (size_t i = 0; i < t->length; i++) {
-        long double mean = (long double)((double *)state[0].data)[i];
-        long double rstd =
-            1 / sqrtl((long double)((double *)state[1].data)[i] / (long double)count + (long double)epsilon);
-        long double scale = rstd * (given[0] ? (long double)gamma[i] : 1);
-        right = right && near((long double)c.center[i] + (long double)c.low[i], mean, fabsl(mean), 0x1p-47L);
-        right = right && near((long double)c.rstd[i], rstd, rstd, 0x1.1p-24L);
-        right = right && near((long double)c.scale[i], scale, fabsl(scale), 0x1.1p-24L);
+        long double low = given[0] ? (long double)given[0][i] : 0, beta = given[3] ? (long double)given[3][i] : 0;
+        long double exact = (long double)values[1][i] * (given[2] ? (long double)given[2][i] : 1);
+        long double exact_shift = beta - low * (long double)scale[i];
+        right = right && near((long double)scale[i], exact, fabsl(exact), 0x1p-24L);
+        right = right &&
+                near((long double)shift[i], exact_shift, fabsl(beta) + fabsl(low * (long double)scale[i]), 0x1.1p-24L);
     }
-    check(right, "coefficients are off");
-    free_all(state, 2);
-    free_all(parameters, 2);
-    free_all(out, 5);
-    free_all(expected_out, 5);
+    check(right, "scale or shift is off");
+    free_all(in, 4);
+    free_all(out[0], 2);
+    free_all(out[1], 2);
+}
+
+static void check_uncenter_f64(trial *t)
+{
+    buffer in[4], total[3], out[2][3];
+    const float *sum[3], *pivot = input(t, &in[3], t->length);
+    double *totals[3], *sums[2][3];
+    const bool with_total = random_below(&t->random, 2);
+    const double count = (double)(1 + random_below(&t->random, 5000));
+    for (int i = 0; i < 3; i++) {
+        sum[i] = input(t, &in[i], t->length);
+        doubles(t, &total[i], 1, false);
+        totals[i] = total[i].data;
+    }
+    for (int i = 0; i < 2; i++) {
+        for (int k = 0; k < 3; k++) {
+            out[i][k] = buffer_new(t->length * sizeof(double), t->side);
+            sums[i][k] = out[i][k].data;
+        }
+        (i ? t->scalar : t->kernels)->uncenter_f64(t->length, count, pivot, sum, with_total ? totals : NULL, sums[i]);
+    }
+    bool right = true;
+    for (int k = 0; k < 3; k++)
+        check(same_doubles(sums[0][k], sums[1][k], t->length), "sums have other bits than portable C");
+    for (size_t i = 0; i < t->length; i++) {
+        long double all[3], p = (long double)pivot[i], n = (long double)count, size = 0;
+        for (int k = 0; k < 3; k++) {
+            all[k] = (long double)sum[k][i] + (with_total ? (long double)totals[k][i] : 0);
+            size += fabsl((long double)sum[k][i]) + (with_total ? fabsl((long double)totals[k][i]) : 0);
+        }
+        right = right && near((long double)sums[0][0][i], all[0] + p * n, size + fabsl(p * n), 4 * 0x1p-53L);
+        right = right && near((long double)sums[0][1][i], all[1], size, 4 * 0x1p-53L);
+        right = right && near((long double)sums[0][2][i], all[2] + p * all[1], size + fabsl(p) * size, 4 * 0x1p-53L);
+    }
+    check(right, "sums are off");
+    free_all(in, 4);
+    free_all(total, 3);
+    free_all(out[0], 3);
+    free_all(out[1], 3);
+}
+
+static void check_gradient_f64(trial *t)
+{
+    buffer in, state[3], out[2][3];
+    const float *rstd = input(t, &in, t->length);
+    const double count = (double)(1 + random_below(&t->random, 5000)), *sums[3];
+    doubles(t, state, 3, false);
+    for (int i = 0; i < 3; i++)
+        sums[i] = state[i].data;
+    for (int i = 0; i < 2; i++) {
+        outputs(t, out[i], 3);
+        (i ? t->scalar : t->kernels)
+            ->gradient_f64(t->length, count, sums, rstd, out[i][0].data, out[i][1].data, out[i][2].data);
+    }
+    check_outputs(t, out[0], out[1], 3);
+    const float *dy_mean = out[0][0].data, *slope = out[0][1].data, *offset = out[0][2].data;
+    bool right = true;
+    for (size_t i = 0; i < t->length; i++) {
+        long double n = (long double)count, r = (long double)rstd[i], high = (long double)dy_mean[i];
+        long double mean = (long double)sums[0][i] / n, d_mean = (long double)sums[1][i] / n;
+        long double terms = (fabsl((long double)sums[2][i]) + fabsl(mean * (long double)sums[1][i])) / n * r * r;
+        long double exact = -((long double)sums[2][i] - mean * (long double)sums[1][i]) / n * r * r;
+        right = right && near(high, mean, fabsl(mean), 0x1.1p-24L);
+        right = right && near((long double)slope[i], exact, fabsl(exact) + terms * 0x1p-27L, 0x1.1p-24L);
+        exact = (high - mean) - (long double)slope[i] * d_mean;
+        right = right &&
+                near((long double)offset[i], exact,
+                     fabsl(high - mean) + fabsl((long double)slope[i] * d_mean) + fabsl(mean) * 0x1p-27L, 0x1.1p-24L);
+    }
+    check(right, "coefficients of the gradient are off");
+    free_all(&in, 1);
+    free_all(state, 3);
+    free_all(out[0], 3);
+    free_all(out[1], 3);
 }
 
 static void check_scale_f64(trial *t)
@@ -363,37 +558,71 @@ static size_t channel_in_row(size_t line, size_t element, size_t width)
     return element;
 }
 
-/*
- * `lines` lines of `length` elements each, `stride` apart, of which `used` are channels and the others become zero:
- * what y must be after a kernel that had the bits of portable C in `expected`.
- */
-static void check_lines(const float *x, const float *y, const float *expected, size_t lines, size_t length,
-                        size_t stride, size_t used, const float *const *k, channel_of *channel, size_t width)
+/* What an element must be but for the last rounding, and the size of what it is a sum of. */
+typedef struct exact_value {
+    long double value, size;
+} exact_value;
+
+static exact_value oracle_map(bnorm_map map, float x, float dy, const float *const *k, size_t c)
 {
+    const bool relu = map == BNORM_GRADIENT_RELU || map == BNORM_FROZEN_RELU;
+    const float d = x - k[BNORM_CENTER][c], scaled = d * k[BNORM_SCALE][c]; /* each rounded: the contract's order */
+    const long double y = (long double)scaled + (long double)k[BNORM_SHIFT][c];
+    if (map == BNORM_NORMALISE)
+        return (exact_value){ y, fabsl(y) };
+    const float g = relu && scaled + k[BNORM_SHIFT][c] <= 0 ? 0 : dy;
+    float e = g;
+    if (map == BNORM_GRADIENT || map == BNORM_GRADIENT_RELU) {
+        const float sloped = d * k[BNORM_SLOPE][c], corrected = sloped + k[BNORM_OFFSET][c];
+        e = g - k[BNORM_DY_MEAN][c];
+        e = e + corrected;
+    }
+    const long double dx = (long double)e * (long double)k[BNORM_SCALE][c];
+    return (exact_value){ dx, fabsl(dx) };
+}
+
+/*
+ * `lines` lines of `length` elements each, of which `used` are channels and the others become zero: what y must be
+ * after a kernel that had the bits of portable C in `expected`. Lines are y_stride apart, what they are computed from
+ * x_stride and dy_stride.
+ */
+typedef struct lines {
+    bnorm_map map;
+    size_t lines, length, used;
+    const float *x, *dy;
+    size_t x_stride, dy_stride, y_stride;
+    const float *const *k;
+    channel_of *channel;
+    size_t width;
+} lines;
+
+static void check_lines(const lines *l, const float *y, const float *expected)
+{
+    const size_t count = (l->lines - 1) * l->y_stride + l->length;
     bool right = true;
-    for (size_t i = 0; i < (lines - 1) * stride + length; i++) {
-        size_t line = i / stride, element = i % stride;
-        if (element >= length) {
+    for (size_t i = 0; i < count; i++) {
+        size_t line = i / l->y_stride, element = i % l->y_stride;
+        if (element >= l->length) {
             right = right && memcmp(y + i, "\x5a\x5a\x5a\x5a", sizeof(*y)) == 0;
             continue;
         }
-        if (element >= used) {
+        if (element >= l->used) {
             right = right && memcmp(y + i, &(float){ 0.0f }, sizeof(*y)) == 0;
             continue;
         }
-        size_t c = channel(line, element, width);
-        float centered = x[i] - k[0][c], scaled = centered * k[1][c]; /* each rounded: the contract's order */
-        long double exact = (long double)scaled + (long double)k[2][c];
-        right = right && near((long double)y[i], exact, fabsl(exact), 0x1p-24L);
+        const exact_value e =
+            oracle_map(l->map, l->x[line * l->x_stride + element], l->dy[line * l->dy_stride + element], l->k,
+                       l->channel(line, element, l->width));
+        right = right && near((long double)y[i], e.value, e.size, 0x1p-24L);
     }
     check(right, "y is off, or something beside it was written");
-    check(same_bits(y, expected, (lines - 1) * stride + length), "y has other bits than portable C");
+    check(same_bits(y, expected, count), "y has other bits than portable C");
 }
 
-static void check_in_place(const float *y, const float *expected, size_t lines, size_t length, size_t stride)
+static void check_in_place(const float *y, const float *expected, size_t count, size_t length, size_t stride)
 {
     bool right = true;
-    for (size_t line = 0; line < lines; line++)
+    for (size_t line = 0; line < count; line++)
         right = right && same_bits(y + line * stride, expected + line * stride, length);
     check(right, "in place, y has other bits");
 }
@@ -407,7 +636,7 @@ static float *output(trial *t, buffer *b, size_t count)
 }
 
 static const size_t plane_widths[] = { 1, 1, 1, 2, 4, 8, 16, 32 };
-enum { PLANE_WIDTHS = sizeof(plane_widths) / sizeof(*plane_widths) };
+enum { PLANE_WIDTHS = sizeof(plane_widths) / sizeof(*plane_widths), MAPS = BNORM_FROZEN_RELU + 1 };
 
 /* With and without stores past the caches, which must be aligned: flush at the end, y begins at any lane. */
 static void check_apply_planes_f32(trial *t)
@@ -415,33 +644,36 @@ static void check_apply_planes_f32(trial *t)
     size_t width = plane_widths[random_below(&t->random, PLANE_WIDTHS)], points = (t->length + width - 1) / width;
     bnorm_planes p = { .width = width, .lanes = points * width, .units = 1 + random_below(&t->random, 9) };
     size_t count = p.units * p.lanes;
-    buffer in[4], out[2];
-    const float *x = input(t, &in[0], count);
-    const float *k[3];
-    for (int i = 0; i < 3; i++)
-        k[i] = input(t, &in[1 + i], p.units * width);
+    buffer in[2], coefficients[BNORM_COEFFICIENTS], out[2];
+    const float *x = input(t, &in[0], count), *dy = input(t, &in[1], count);
+    for (int c = 0; c < BNORM_COEFFICIENTS; c++)
+        p.k[c] = input(t, &coefficients[c], p.units * width);
     float *y = output(t, &out[0], count), *expected = output(t, &out[1], count);
+    p.map = (bnorm_map)random_below(&t->random, MAPS);
     p.stream = random_below(&t->random, 2);
     if (random_below(&t->random, 2)) {
         p.fetch_units = random_below(&t->random, p.units); /* the first, of the units at the end */
-        p.fetch = (p.units - p.fetch_units) * p.lanes;
+        p.fetch = p.dy_fetch = (p.units - p.fetch_units) * p.lanes;
     }
-    p.x = x;
-    p.center = k[0];
-    p.scale = k[1];
-    p.shift = k[2];
+    p.x = p.map == BNORM_FROZEN ? NULL : x;
+    p.dy = p.map == BNORM_NORMALISE ? NULL : dy;
     p.y = expected;
     t->scalar->apply_planes_f32(&p);
     p.y = y;
     t->kernels->apply_planes_f32(&p);
     t->kernels->drain();
-    check_lines(x, y, expected, p.units, p.lanes, p.lanes, p.lanes, k, channel_in_plane, width);
-    memcpy(y, x, count * sizeof(float));
-    p.x = y;
+    const lines l = {
+        p.map, p.units, p.lanes, p.lanes, x, dy, p.lanes, p.lanes, p.lanes, p.k, channel_in_plane, width
+    };
+    check_lines(&l, y, expected);
+    bool in_dy = p.map == BNORM_FROZEN || (p.dy && random_below(&t->random, 2));
+    memcpy(y, in_dy ? dy : x, count * sizeof(float));
+    *(in_dy ? &p.dy : &p.x) = y;
     p.stream = false;
     t->kernels->apply_planes_f32(&p);
     check_in_place(y, expected, p.units, p.lanes, p.lanes);
-    free_all(in, 4);
+    free_all(in, 2);
+    free_all(coefficients, BNORM_COEFFICIENTS);
     free_all(out, 2);
 }
 
@@ -449,31 +681,35 @@ static void check_apply_rows_f32(trial *t)
 {
     size_t n = t->length, rows = 1 + random_below(&t->random, 2000 / (n + 50) + 9);
     size_t stride = n + (random_below(&t->random, 3) ? 0 : 3), count = (rows - 1) * stride + n;
-    buffer in[4], out[2];
-    const float *x = input(t, &in[0], count);
-    const float *k[3] = { input(t, &in[1], n), input(t, &in[2], n), input(t, &in[3], n) };
+    buffer in[2], coefficients[BNORM_COEFFICIENTS], out[2];
+    bnorm_rows r = { .rows = rows, .width = n, .x_stride = stride, .y_stride = stride };
+    r.dy_stride = random_below(&t->random, 4) ? stride : n + 5;
+    r.used = random_below(&t->random, 3) ? n : random_below(&t->random, n + 1);
+    const float *x = input(t, &in[0], count), *dy = input(t, &in[1], (rows - 1) * r.dy_stride + n);
+    for (int c = 0; c < BNORM_COEFFICIENTS; c++)
+        r.k[c] = input(t, &coefficients[c], n);
     float *y = output(t, &out[0], count), *expected = output(t, &out[1], count);
-    bnorm_rows r = { .rows = rows,
-                     .width = n,
-                     .used = random_below(&t->random, 3) ? n : random_below(&t->random, n + 1) };
+    r.map = (bnorm_map)random_below(&t->random, MAPS);
     r.stream = random_below(&t->random, 2);
-    r.x = x;
-    r.x_stride = r.y_stride = stride;
-    r.center = k[0];
-    r.scale = k[1];
-    r.shift = k[2];
+    r.x = r.map == BNORM_FROZEN ? NULL : x;
+    r.dy = r.map == BNORM_NORMALISE ? NULL : dy;
     r.y = expected;
     t->scalar->apply_rows_f32(&r);
     r.y = y;
     t->kernels->apply_rows_f32(&r);
     t->kernels->drain();
-    check_lines(x, y, expected, rows, n, stride, r.used, k, channel_in_row, n);
-    memcpy(y, x, count * sizeof(float));
-    r.x = y;
-    r.stream = false;
-    t->kernels->apply_rows_f32(&r);
-    check_in_place(y, expected, rows, n, stride);
-    free_all(in, 4);
+    const lines l = { r.map, rows, n, r.used, x, dy, stride, r.dy_stride, stride, r.k, channel_in_row, n };
+    check_lines(&l, y, expected);
+    bool in_dy = r.dy && r.dy_stride == stride && (r.map == BNORM_FROZEN || random_below(&t->random, 2));
+    if (in_dy || r.x) {
+        memcpy(y, in_dy ? dy : x, count * sizeof(float));
+        *(in_dy ? &r.dy : &r.x) = y;
+        r.stream = false;
+        t->kernels->apply_rows_f32(&r);
+        check_in_place(y, expected, rows, n, stride);
+    }
+    free_all(in, 2);
+    free_all(coefficients, BNORM_COEFFICIENTS);
     free_all(out, 2);
 }
 
@@ -497,9 +733,7 @@ static void check_drain(trial *t)
         return;
     buffer in[2], out[2];
     const float *k = input(t, &in[1], 1);
-    bnorm_planes p = {
-        .stream = true, .width = 1, .units = 1, .lanes = t->length, .center = k, .scale = k, .shift = k
-    };
+    bnorm_planes p = { .stream = true, .width = 1, .units = 1, .lanes = t->length, .k = { k, k, k } };
     p.x = input(t, &in[0], t->length);
     p.y = output(t, &out[1], t->length);
     t->scalar->apply_planes_f32(&p);

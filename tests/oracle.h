@@ -14,4 +14,15 @@ oracle_moments oracle_channel(const float *x, size_t batch, size_t channels, siz
 /* One value normalised. */
 long double oracle_value(float x, oracle_moments m, float epsilon, float gamma, float beta);
 
+/* The gradients of a channel of n values, given gradients dy and normalised values h = (x - mean) / std. */
+typedef struct oracle_gradients {
+    long double dbeta, dgamma;
+    /* The roots of the sums of squared terms, the size of a sum but for luck: of dy, and of dy * h and mean(dy) * h. */
+    long double dbeta_size, dgamma_size;
+} oracle_gradients;
+
+oracle_gradients oracle_sums(const long double *h, const long double *dy, size_t count);
+/* Of one value, before gamma / std; the channel's sums are 0 where statistics are frozen. */
+long double oracle_dx(long double h, long double dy, oracle_gradients sums, size_t count);
+
 #endif

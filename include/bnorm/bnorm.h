@@ -10,6 +10,7 @@
 #define BNORM_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "version.h"
 
@@ -46,7 +47,9 @@ typedef enum bnorm_status {
     BNORM_SMALL_WORKSPACE, /* workspace_size is below what bnorm_workspace_size says */
     BNORM_UNKNOWN_ISA, /* no such ISA, or it does not run on this CPU */
     BNORM_UNSUPPORTED, /* understood, but not offered by this version or build */
-    BNORM_BAD_HINT /* not one of bnorm_hint */
+    BNORM_BAD_HINT, /* not one of bnorm_hint */
+    BNORM_BAD_STATISTICS, /* not one of bnorm_source */
+    BNORM_BAD_ACTIVATION /* not one of bnorm_activation */
 } bnorm_status;
 
 /* A short English sentence for a status, for a log; never NULL. */
@@ -224,9 +227,106 @@ typedef struct bnorm_train_params {
 BNORM_API bnorm_status bnorm_train(const bnorm_shape *shape, const bnorm_train_params *params, const void *x, void *y,
                                    void *workspace, size_t workspace_size, const bnorm_executor *executor);
 
+/*
+ * bnorm_train in steps, for statistics of more than one tensor: of all processes that share a batch, or of many batches
+ * for running statistics. What goes between is plain arrays of a value a channel, whatever the layout, which a message
+ * can carry; a count is how many values of a channel they are of, and may be 0.
+ *
+ *     bnorm_collect(&shape, x, mean, m2, ...);                    count = batch * points
+ *     bnorm_merge(channels, count, mean, m2, their_count, their_mean, their_m2);   for each other part
+ *     bnorm_finish(channels, count of all, mean, m2, &params);    running and saved statistics
+ *     bnorm_apply(&shape, &params, x, y, executor);
+ *
+ * Without a merge these give the bits of bnorm_train. Merging in the same order on each process gives each the same
+ * bits. Arrays must not overlap each other.
+ *
+ * collect: mean[c], and m2[c], the sum of squared deviations from it; of an empty tensor 0. The workspace is that of
+ *          BNORM_TRAIN.
+ * merge:   the moments of `count` values become those of count + more_count values (Chan, Golub and LeVeque 1983).
+ * finish:  updates what params says to keep; saved_mean, saved_mean_low and saved_rstd are required. A count of 0
+ *          changes nothing; a count of 1 is BNORM_SINGLE_VALUE as in bnorm_train.
+ * apply:   y from x and params' saved statistics, which are required and only read, gamma and beta; y may be x.
+ */
+BNORM_API bnorm_status bnorm_collect(const bnorm_shape *shape, const void *x, double *mean, double *m2, void *workspace,
+                                     size_t workspace_size, const bnorm_executor *executor);
+BNORM_API bnorm_status bnorm_merge(size_t channels, uint64_t count, double *mean, double *m2, uint64_t more_count,
+                                   const double *more_mean, const double *more_m2);
+BNORM_API bnorm_status bnorm_finish(size_t channels, uint64_t count, const double *mean, const double *m2,
+                                    const bnorm_train_params *params);
+BNORM_API bnorm_status bnorm_apply(const bnorm_shape *shape, const bnorm_train_params *params, const void *x, void *y,
+                                   const bnorm_executor *executor);
+
+/* ---- Backward -------------------------------------------------------------------------------------------------- */
+
+/* Whether statistics depended on x. */
+typedef enum bnorm_source {
+    BNORM_BATCH_STATISTICS = 0, /* y came from bnorm_train */
+    BNORM_FROZEN_STATISTICS = 1 /* y came from bnorm_infer */
+} bnorm_source;
+
+/* What was applied to y, element by element, before dy was taken. */
+typedef enum bnorm_activation {
+    BNORM_IDENTITY = 0,
+    BNORM_RELU = 1 /* max(y, 0): dy counts as 0 where y is not positive; where y is NaN, dy stays */
+} bnorm_activation;
+
+/* Arrays hold one float a channel. */
+typedef struct bnorm_backward_params {
+    size_t struct_size; /* sizeof(bnorm_backward_params) */
+    bnorm_source statistics;
+    bnorm_activation activation; /* y is computed again from x, with its own bits: no mask is kept */
+    const float *gamma; /* NULL: 1 */
+    const float *beta; /* NULL: 0; only BNORM_RELU asks for it */
+    const float *mean; /* saved_mean, or the mean that bnorm_infer was given */
+    const float *mean_low; /* batch: saved_mean_low; NULL: 0 */
+    const float *rstd; /* batch: saved_rstd */
+    const float *var; /* frozen: as bnorm_infer was given it */
+    float epsilon; /* frozen: as bnorm_infer was given it */
+
+    int accumulate; /* not 0: gradients of the parameters are added to what the arrays hold */
+    float *dgamma; /* NULL: not wanted */
+    float *dbeta; /* NULL: not wanted */
+
+    bnorm_hint hint; /* for dx; all of x, dy and dx count */
+} bnorm_backward_params;
+
+/*
+ * The gradients of a loss with respect to x, gamma and beta, given dy, the one with respect to y (Ioffe and Szegedy
+ * 2015, section 3). With h = (x - mean) * rstd, and sums over the n values of a channel:
+ *
+ *     dbeta = sum dy,   dgamma = sum dy * h
+ *     batch:   dx = gamma * rstd * (dy - dbeta / n - h * dgamma / n)
+ *     frozen:  dx = gamma * rstd * dy
+ *
+ * x and dx are laid out by shape->in, dy by shape->out. dx may be NULL: not wanted; it may be x, or dy where shape->in
+ * equals shape->out; any other overlap of an output is BNORM_OVERLAP. x may be NULL where nothing asks for it: frozen,
+ * without ReLU and dgamma. Of an empty tensor, dgamma and dbeta are 0. The workspace may be NULL where no sum is asked
+ * for: frozen, without dgamma and dbeta.
+ */
+BNORM_API bnorm_status bnorm_backward(const bnorm_shape *shape, const bnorm_backward_params *params, const void *x,
+                                      const void *dy, void *dx, void *workspace, size_t workspace_size,
+                                      const bnorm_executor *executor);
+
+/*
+ * bnorm_backward in steps, with the same bits. `sums` is an array [3][channels]: of dy, of x - mean, and of their
+ * products, dy after the activation and mean without its low part. Sums over several tensors are added, element by
+ * element, as by an MPI_SUM; those of an empty tensor are 0.
+ *
+ * reduce: computes the sums. x is required; params' dgamma and dbeta are not used. The workspace is that of
+ *         BNORM_BACKWARD.
+ * apply:  dgamma and dbeta of all that was summed, where wanted, and dx of this tensor. `count` is how many values a
+ *         channel the sums are of: at least this tensor's, or BNORM_BAD_SHAPE. sums may be NULL where none is used.
+ */
+BNORM_API bnorm_status bnorm_backward_reduce(const bnorm_shape *shape, const bnorm_backward_params *params,
+                                             const void *x, const void *dy, double *sums, void *workspace,
+                                             size_t workspace_size, const bnorm_executor *executor);
+BNORM_API bnorm_status bnorm_backward_apply(const bnorm_shape *shape, const bnorm_backward_params *params,
+                                            uint64_t count, const double *sums, const void *x, const void *dy, void *dx,
+                                            const bnorm_executor *executor);
+
 /* ---- Workspace ------------------------------------------------------------------------------------------------- */
 
-typedef enum bnorm_operation { BNORM_INFER = 0, BNORM_TRAIN = 1 } bnorm_operation;
+typedef enum bnorm_operation { BNORM_INFER = 0, BNORM_TRAIN = 1, BNORM_BACKWARD = 2 } bnorm_operation;
 
 /* Stores the bytes of scratch memory that the operation needs with this shape and executor in *size; may be 0. */
 BNORM_API bnorm_status bnorm_workspace_size(const bnorm_shape *shape, bnorm_operation operation,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * y = (x - center) * scale + shift. Written against the vector header included before.
+ * From coefficients a channel to a tensor: the maps of kernels.h. Written against the vector header included before.
  *
  * Planes or rows that lie one after the other are taken as one sequence, in which a vector may span two of them: all
  * stores but the first and the last are whole and aligned, and can therefore go past the caches.
@@ -9,19 +9,103 @@
 
 #include "tile.h"
 
-/* What a tile's lanes are normalised with. */
+static INLINE bool uses_x(bnorm_map map)
+{
+    return map != BNORM_FROZEN;
+}
+
+static INLINE bool uses_dy(bnorm_map map)
+{
+    return map != BNORM_NORMALISE;
+}
+
+static INLINE bool uses(bnorm_map map, int coefficient)
+{
+    switch (coefficient) {
+    case BNORM_CENTER:
+        return map != BNORM_FROZEN;
+    case BNORM_SCALE:
+        return true;
+    case BNORM_SHIFT:
+        return map == BNORM_NORMALISE || map == BNORM_GRADIENT_RELU || map == BNORM_FROZEN_RELU;
+    default:
+        return map == BNORM_GRADIENT || map == BNORM_GRADIENT_RELU;
+    }
+}
+
+static INLINE inputs later_inputs(inputs in, size_t x_lanes, size_t dy_lanes, bnorm_map map)
+{
+    return inputs_at(in, x_lanes, uses_x(map), dy_lanes, uses_dy(map));
+}
+
+/* For each coefficient `c` that the map uses. */
+#define EACH_USED(c, map) \
+    for (int c = 0; c < BNORM_COEFFICIENTS; c++) \
+        if (uses(map, c))
+
+/* The coefficients of a vector, of a tile, and in memory: those of a unit or a row. */
 typedef struct {
-    v_f32 center[V_TILE], scale[V_TILE], shift[V_TILE];
+    v_f32 k[BNORM_COEFFICIENTS];
+} vector_coefficients;
+
+typedef struct {
+    v_f32 k[BNORM_COEFFICIENTS][V_TILE];
 } tile_coefficients;
 
-/* The same in memory, for a unit or a row. */
 typedef struct {
-    const float *center, *scale, *shift;
+    const float *k[BNORM_COEFFICIENTS];
 } coefficients;
 
-static inline v_f32 normalise(v_f32 x, v_f32 center, v_f32 scale, v_f32 shift)
+static INLINE coefficients later(coefficients from, size_t lanes, bnorm_map map)
 {
-    return v_add(v_mul(v_sub(x, center), scale), shift);
+    EACH_USED(c, map)
+    from.k[c] += lanes;
+    return from;
+}
+
+static INLINE vector_coefficients of_vector(const tile_coefficients *tile, size_t v, bnorm_map map)
+{
+    vector_coefficients k;
+    EACH_USED(c, map)
+    k.k[c] = tile->k[c][v];
+    return k;
+}
+
+static INLINE vector_coefficients load_coefficients(const coefficients *from, size_t at, bnorm_map map)
+{
+    vector_coefficients k;
+    EACH_USED(c, map)
+    k.k[c] = v_load(from->k[c] + at);
+    return k;
+}
+
+static INLINE vector_coefficients load_coefficients_n(const coefficients *from, size_t at, size_t n, bnorm_map map)
+{
+    vector_coefficients k;
+    EACH_USED(c, map)
+    k.k[c] = v_load_n(from->k[c] + at, n);
+    return k;
+}
+
+/* What kernels.h says of the map. */
+static INLINE v_f32 compute(v_f32 x, v_f32 dy, const vector_coefficients *k, bnorm_map map)
+{
+    const v_f32 scale = k->k[BNORM_SCALE];
+    v_f32 d = x;
+    if (uses_x(map))
+        d = v_sub(x, k->k[BNORM_CENTER]);
+    if (map == BNORM_NORMALISE)
+        return v_add(v_mul(d, scale), k->k[BNORM_SHIFT]);
+    if (uses(map, BNORM_SHIFT))
+        dy = v_if_positive(v_add(v_mul(d, scale), k->k[BNORM_SHIFT]), dy);
+    if (uses(map, BNORM_SLOPE))
+        dy = v_add(v_sub(dy, k->k[BNORM_DY_MEAN]), v_add(v_mul(d, k->k[BNORM_SLOPE]), k->k[BNORM_OFFSET]));
+    return v_mul(dy, scale);
+}
+
+static INLINE v_f32 compute_at(inputs in, size_t at, const vector_coefficients *k, bnorm_map map)
+{
+    return compute(uses_x(map) ? v_load(in.x + at) : v_zero(), uses_dy(map) ? v_load(in.dy + at) : v_zero(), k, map);
 }
 
 static INLINE void put(float *y, v_f32 v, bool stream)
@@ -38,43 +122,56 @@ static inline size_t lanes_to_aligned(const float *y)
     return (0 - (uintptr_t)y / sizeof(*y)) % V_LANES;
 }
 
-/* The first n lanes, 0 < n < V_LANES. */
-static inline void apply_n(const float *x, float *y, size_t n, v_f32 center, v_f32 scale, v_f32 shift)
+/* n lanes from `at` on, 0 < n < V_LANES. */
+static INLINE void apply_n(inputs in, float *y, size_t at, size_t n, const vector_coefficients *k, bnorm_map map)
 {
-    v_store_n(y, normalise(v_load_n(x, n), center, scale, shift), n);
+    v_store_n(y + at,
+              compute(uses_x(map) ? v_load_n(in.x + at, n) : v_zero(),
+                      uses_dy(map) ? v_load_n(in.dy + at, n) : v_zero(), k, map),
+              n);
 }
 
 /* All is computed before the first store, so that the compiler need not ask whether y is x. */
-static INLINE void apply_tile(const float *x, float *y, const tile_coefficients *k, bool stream)
+static INLINE void apply_tile(inputs in, float *y, size_t at, const tile_coefficients *tile, bnorm_map map, bool stream)
 {
     v_f32 t[V_TILE];
-    for (int v = 0; v < V_TILE; v++)
-        t[v] = normalise(v_load(x + v * V_LANES), k->center[v], k->scale[v], k->shift[v]);
-    for (int v = 0; v < V_TILE; v++)
-        put(y + v * V_LANES, t[v], stream);
+    for (size_t v = 0; v < V_TILE; v++) {
+        const vector_coefficients k = of_vector(tile, v, map);
+        t[v] = compute_at(in, at + v * V_LANES, &k, map);
+    }
+    for (size_t v = 0; v < V_TILE; v++)
+        put(y + at + v * V_LANES, t[v], stream);
+}
+
+/* Fetches what a tile is computed from. */
+static INLINE void fetch_inputs(inputs in, size_t x_lanes, size_t dy_lanes, bnorm_map map)
+{
+    if (uses_x(map))
+        fetch_tile(in.x + x_lanes);
+    if (uses_dy(map))
+        fetch_tile(in.dy + dy_lanes);
 }
 
 /* ---- Planes: a unit's coefficients repeat with the lanes of a row, which divide a tile ---- */
 
-/* Adjacent units of a vector at least, and how far they are normalised. */
+/* Adjacent units of a vector at least, and how far they are computed. */
 typedef struct {
-    const float *x;
+    inputs in;
     float *y;
     size_t lanes; /* of a unit */
     size_t at, end; /* lanes of all units: done, and up to the end of the current one */
     size_t left; /* units after the current one */
     coefficients unit; /* of the current one */
-    size_t fetch,
-        fetch_lanes; /* beside each of the first fetch_lanes lanes, the one `fetch` lanes further is fetched */
+    size_t fetch_lanes; /* beside each of the first of them, those so many lanes further are fetched: */
+    size_t fetch, dy_fetch;
 } sweep;
 
-static INLINE tile_coefficients repeat_coefficients(const coefficients *unit, size_t width)
+static INLINE tile_coefficients repeat_coefficients(const coefficients *unit, size_t width, bnorm_map map)
 {
-    tile_coefficients k;
-    load_repeated(k.center, unit->center, width);
-    load_repeated(k.scale, unit->scale, width);
-    load_repeated(k.shift, unit->shift, width);
-    return k;
+    tile_coefficients tile;
+    EACH_USED(c, map)
+    load_repeated(tile.k[c], unit->k[c], width);
+    return tile;
 }
 
 /* Stores can be aligned where a vector then still begins with a row's first lane. */
@@ -83,163 +180,198 @@ static inline bool can_align(const bnorm_planes *p)
     return lanes_to_aligned(p->y) % p->width == 0;
 }
 
-static INLINE sweep begin_sweep(const bnorm_planes *p, size_t width, bool stream)
+static INLINE coefficients given_coefficients(const float *const *k, bnorm_map map)
 {
-    const size_t all = p->units * p->lanes;
-    sweep s = { p->x, p->y, p->lanes, 0, p->lanes, p->units - 1, { p->center, p->scale, p->shift }, p->fetch, 0 };
+    coefficients given = { { NULL } };
+    EACH_USED(c, map)
+    given.k[c] = k[c];
+    return given;
+}
+
+static INLINE sweep begin_sweep(const bnorm_planes *p, size_t width, bnorm_map map, bool stream)
+{
+    const size_t all = p->units * p->lanes, head = lanes_to_aligned(p->y);
+    sweep s = { .in = { p->x, p->dy }, .y = p->y, .lanes = p->lanes, .end = p->lanes, .left = p->units - 1 };
+    s.unit = given_coefficients(p->k, map);
     if (p->fetch) {
+        s.fetch = p->fetch;
+        s.dy_fetch = p->dy_fetch;
         s.fetch_lanes = p->fetch_units * p->lanes;
     } else if (stream && all > BNORM_FETCH) {
-        s.fetch = BNORM_FETCH;
+        s.fetch = s.dy_fetch = BNORM_FETCH;
         s.fetch_lanes = all - BNORM_FETCH;
     }
-    size_t head = lanes_to_aligned(p->y);
     if (head && can_align(p)) {
-        const tile_coefficients k = repeat_coefficients(&s.unit, width);
-        apply_n(s.x, s.y, head, k.center[0], k.scale[0], k.shift[0]);
+        const tile_coefficients tile = repeat_coefficients(&s.unit, width, map);
+        const vector_coefficients k = of_vector(&tile, 0, map);
+        apply_n(s.in, s.y, 0, head, &k, map);
         s.at = head;
     }
     return s;
 }
 
 /* The vector in which a unit ends after `rest` lanes: the others are the first of the next unit, if there is one. */
-static INLINE void end_vector(const sweep *s, size_t at, size_t rest, v_f32 center, v_f32 scale, v_f32 shift,
-                              size_t width, bool stream)
+static INLINE void end_vector(const sweep *s, size_t at, size_t rest, const vector_coefficients *k, size_t width,
+                              bnorm_map map, bool stream)
 {
     if (s->left) {
-        const coefficients unit = { s->unit.center + width, s->unit.scale + width, s->unit.shift + width };
-        const tile_coefficients next = repeat_coefficients(&unit, width);
-        put(s->y + at,
-            normalise(v_load(s->x + at), v_join_n(center, next.center[0], rest), v_join_n(scale, next.scale[0], rest),
-                      v_join_n(shift, next.shift[0], rest)),
-            stream);
+        const coefficients unit = later(s->unit, width, map);
+        const tile_coefficients next = repeat_coefficients(&unit, width, map);
+        vector_coefficients both;
+        EACH_USED(c, map)
+        both.k[c] = v_join_n(k->k[c], next.k[c][0], rest);
+        put(s->y + at, compute_at(s->in, at, &both, map), stream);
     } else {
-        apply_n(s->x + at, s->y + at, rest, center, scale, shift);
+        apply_n(s->in, s->y, at, rest, k, map);
     }
 }
 
 /* The current unit, or what is left of it; the next one becomes the current. */
-static INLINE void apply_unit(sweep *s, size_t width, bool stream)
+static INLINE void apply_unit(sweep *s, size_t width, bnorm_map map, bool stream)
 {
-    const tile_coefficients k = repeat_coefficients(&s->unit, width);
+    const tile_coefficients tile = repeat_coefficients(&s->unit, width, map);
     const size_t fetched = smaller(s->end, s->fetch_lanes);
     size_t at = s->at;
     for (; at + BNORM_TILE <= fetched; at += BNORM_TILE) {
-        fetch_tile(s->x + at + s->fetch);
-        apply_tile(s->x + at, s->y + at, &k, stream);
+        fetch_inputs(s->in, at + s->fetch, at + s->dy_fetch, map);
+        apply_tile(s->in, s->y, at, &tile, map, stream);
     }
     for (; at + BNORM_TILE <= s->end; at += BNORM_TILE)
-        apply_tile(s->x + at, s->y + at, &k, stream);
-    for (int v = 0; v < V_TILE && at < s->end; v++, at += V_LANES)
+        apply_tile(s->in, s->y, at, &tile, map, stream);
+    for (size_t v = 0; v < V_TILE && at < s->end; v++, at += V_LANES) {
+        const vector_coefficients k = of_vector(&tile, v, map);
         if (at + V_LANES <= s->end)
-            put(s->y + at, normalise(v_load(s->x + at), k.center[v], k.scale[v], k.shift[v]), stream);
+            put(s->y + at, compute_at(s->in, at, &k, map), stream);
         else
-            end_vector(s, at, s->end - at, k.center[v], k.scale[v], k.shift[v], width, stream);
+            end_vector(s, at, s->end - at, &k, width, map, stream);
+    }
     s->at = at;
     s->end += s->lanes;
     s->left--;
-    s->unit.center += width;
-    s->unit.scale += width;
-    s->unit.shift += width;
+    s->unit = later(s->unit, width, map);
 }
 
-static INLINE void apply_planes(const bnorm_planes *p, size_t width, bool stream)
+static INLINE void apply_planes(const bnorm_planes *p, size_t width, bnorm_map map, bool stream)
 {
-    sweep s = begin_sweep(p, width, stream);
+    sweep s = begin_sweep(p, width, map, stream);
     for (size_t u = 0; u < p->units; u++)
-        apply_unit(&s, width, stream);
+        apply_unit(&s, width, map, stream);
 }
 
 /* Units smaller than a vector. */
-static void apply_small_planes(const bnorm_planes *p)
+static INLINE void apply_small_planes(const bnorm_planes *p, bnorm_map map)
 {
-    for (size_t u = 0; u < p->units; u++) {
-        const size_t first = u * p->width;
-        const coefficients unit = { p->center + first, p->scale + first, p->shift + first };
-        const tile_coefficients k = repeat_coefficients(&unit, p->width);
-        apply_n(p->x + u * p->lanes, p->y + u * p->lanes, p->lanes, k.center[0], k.scale[0], k.shift[0]);
+    const inputs in = { p->x, p->dy };
+    coefficients unit = given_coefficients(p->k, map);
+    for (size_t u = 0; u < p->units; u++, unit = later(unit, p->width, map)) {
+        const tile_coefficients tile = repeat_coefficients(&unit, p->width, map);
+        const vector_coefficients k = of_vector(&tile, 0, map);
+        apply_n(in, p->y, u * p->lanes, p->lanes, &k, map);
     }
 }
 
+static INLINE void apply_any_planes(const bnorm_planes *p, bnorm_map map)
+{
+    const bool stream = p->stream && can_align(p);
+    if (p->lanes < V_LANES)
+        apply_small_planes(p, map);
+    else if (p->width == 1 && stream)
+        apply_planes(p, 1, map, true);
+    else if (p->width == 1)
+        apply_planes(p, 1, map, false);
+    else if (stream)
+        apply_planes(p, p->width, map, true);
+    else
+        apply_planes(p, p->width, map, false);
+}
+
+/* One loop for each map. */
 static void apply_planes_f32(const bnorm_planes *planes)
 {
-    const bool stream = planes->stream && can_align(planes);
-    if (planes->lanes < V_LANES)
-        apply_small_planes(planes);
-    else if (planes->width == 1 && stream)
-        apply_planes(planes, 1, true);
-    else if (planes->width == 1)
-        apply_planes(planes, 1, false);
-    else if (stream)
-        apply_planes(planes, planes->width, true);
-    else
-        apply_planes(planes, planes->width, false);
+    switch (planes->map) {
+    case BNORM_NORMALISE:
+        apply_any_planes(planes, BNORM_NORMALISE);
+        break;
+    case BNORM_GRADIENT:
+        apply_any_planes(planes, BNORM_GRADIENT);
+        break;
+    case BNORM_GRADIENT_RELU:
+        apply_any_planes(planes, BNORM_GRADIENT_RELU);
+        break;
+    case BNORM_FROZEN:
+        apply_any_planes(planes, BNORM_FROZEN);
+        break;
+    case BNORM_FROZEN_RELU:
+        apply_any_planes(planes, BNORM_FROZEN_RELU);
+        break;
+    }
 }
 
 /* ---- Rows: a coefficient a lane ---- */
 
 /* The lanes from `at` on that whole vectors take; returns where they stop. */
-static INLINE size_t apply_row(const float *x, float *y, size_t at, size_t width, const coefficients *k, bool stream,
-                               bool fetch)
+static INLINE size_t apply_row(inputs in, float *y, size_t at, size_t width, const coefficients *given, bnorm_map map,
+                               bool stream, bool fetch)
 {
     for (; at + BNORM_TILE <= width; at += BNORM_TILE) {
         v_f32 t[V_TILE];
         if (fetch)
-            fetch_tile(x + at + BNORM_FETCH);
-        for (size_t v = 0; v < V_TILE; v++)
-            t[v] = normalise(v_load(x + at + v * V_LANES), v_load(k->center + at + v * V_LANES),
-                             v_load(k->scale + at + v * V_LANES), v_load(k->shift + at + v * V_LANES));
+            fetch_inputs(in, at + BNORM_FETCH, at + BNORM_FETCH, map);
+        for (size_t v = 0; v < V_TILE; v++) {
+            const vector_coefficients k = load_coefficients(given, at + v * V_LANES, map);
+            t[v] = compute_at(in, at + v * V_LANES, &k, map);
+        }
         for (size_t v = 0; v < V_TILE; v++)
             put(y + at + v * V_LANES, t[v], stream);
     }
-    for (; at + V_LANES <= width; at += V_LANES)
-        put(y + at, normalise(v_load(x + at), v_load(k->center + at), v_load(k->scale + at), v_load(k->shift + at)),
-            stream);
+    for (; at + V_LANES <= width; at += V_LANES) {
+        const vector_coefficients k = load_coefficients(given, at, map);
+        put(y + at, compute_at(in, at, &k, map), stream);
+    }
     return at;
 }
 
 /* n lanes of a row from `at` on, 0 <= n < V_LANES. */
-static inline void apply_row_n(const float *x, float *y, size_t at, size_t n, const coefficients *k)
+static INLINE void apply_row_n(inputs in, float *y, size_t at, size_t n, const coefficients *given, bnorm_map map)
 {
-    if (n)
-        apply_n(x + at, y + at, n, v_load_n(k->center + at, n), v_load_n(k->scale + at, n), v_load_n(k->shift + at, n));
+    if (n) {
+        const vector_coefficients k = load_coefficients_n(given, at, n, map);
+        apply_n(in, y, at, n, &k, map);
+    }
 }
 
 /* The last lanes of a row and then its first: the coefficients of a vector in which two rows meet begin somewhere. */
-typedef struct {
-    float center[2 * V_LANES], scale[2 * V_LANES], shift[2 * V_LANES];
-} seam;
-
-static inline void load_seam(float *lanes, const float *row, size_t width)
+static INLINE void load_seam(float *lanes, const float *row, size_t width)
 {
     v_store(lanes, v_load(row + width - V_LANES));
     v_store(lanes + V_LANES, v_load(row));
 }
 
 /* Adjacent rows of a vector at least, one after the other: several at a time were slower from memory. */
-static INLINE void apply_wide(size_t rows, size_t width, const float *x, float *y, const coefficients *k, bool stream)
+static INLINE void apply_wide(size_t rows, size_t width, inputs in, float *y, const coefficients *given, bnorm_map map,
+                              bool stream)
 {
-    seam s;
+    float lanes[BNORM_COEFFICIENTS][2 * V_LANES];
+    coefficients seam = { { NULL } };
     size_t at = lanes_to_aligned(y);
-    if (rows > 1 && (at || width % V_LANES)) {
-        load_seam(s.center, k->center, width);
-        load_seam(s.scale, k->scale, width);
-        load_seam(s.shift, k->shift, width);
-    }
-    apply_row_n(x, y, 0, at, k);
-    for (;; x += width, y += width) {
-        at = apply_row(x, y, at, width, k, stream, stream && rows * width >= width + BNORM_FETCH);
+    if (rows > 1 && (at || width % V_LANES))
+        EACH_USED(c, map)
+        {
+            load_seam(lanes[c], given->k[c], width);
+            seam.k[c] = lanes[c];
+        }
+    apply_row_n(in, y, 0, at, given, map);
+    for (;; in = later_inputs(in, width, width, map), y += width) {
+        at = apply_row(in, y, at, width, given, map, stream, stream && rows * width >= width + BNORM_FETCH);
         size_t rest = width - at;
         if (--rows == 0) {
-            apply_row_n(x, y, at, rest, k);
+            apply_row_n(in, y, at, rest, given, map);
             return;
         }
         if (rest) {
-            size_t from = V_LANES - rest;
-            put(y + at,
-                normalise(v_load(x + at), v_load(s.center + from), v_load(s.scale + from), v_load(s.shift + from)),
-                stream);
-            at = from;
+            const vector_coefficients k = load_coefficients(&seam, V_LANES - rest, map);
+            put(y + at, compute_at(in, at, &k, map), stream);
+            at = V_LANES - rest;
         } else {
             at = 0;
         }
@@ -247,80 +379,112 @@ static INLINE void apply_wide(size_t rows, size_t width, const float *x, float *
 }
 
 /* Adjacent narrow rows, taken as super-rows, which fill the vectors. */
-static INLINE void apply_folded(size_t rows, size_t width, size_t folded, const float *x, float *y,
-                                const coefficients *k, bool stream)
+static INLINE void apply_folded(size_t rows, size_t width, size_t folded, inputs in, float *y,
+                                const coefficients *given, bnorm_map map, bool stream)
 {
     const size_t wide = folded * width, whole = rows / folded, rest = rows % folded * width;
-    BNORM_ALIGNED float lanes[3][BNORM_MAX_FOLDED];
-    const coefficients repeated = { lanes[0], lanes[1], lanes[2] };
-    repeat_row(lanes[0], k->center, width, folded);
-    repeat_row(lanes[1], k->scale, width, folded);
-    repeat_row(lanes[2], k->shift, width, folded);
+    BNORM_ALIGNED float lanes[BNORM_COEFFICIENTS][BNORM_MAX_FOLDED];
+    coefficients repeated = { { NULL } };
+    EACH_USED(c, map)
+    {
+        repeat_row(lanes[c], given->k[c], width, folded);
+        repeated.k[c] = lanes[c];
+    }
     if (whole)
-        apply_wide(whole, wide, x, y, &repeated, stream);
-    x += whole * wide;
+        apply_wide(whole, wide, in, y, &repeated, map, stream);
+    in = later_inputs(in, whole * wide, whole * wide, map);
     y += whole * wide;
     if (rest >= V_LANES)
-        apply_wide(1, rest, x, y, &repeated, stream);
+        apply_wide(1, rest, in, y, &repeated, map, stream);
     else
-        apply_row_n(x, y, 0, rest, &repeated);
+        apply_row_n(in, y, 0, rest, &repeated, map);
 }
 
 /* Narrow rows of whole vectors, apart from each other or ending in padding: the coefficients stay in registers. */
-static INLINE void apply_narrow(const bnorm_rows *r, bool stream)
+static INLINE void apply_narrow(const bnorm_rows *r, const coefficients *given, bnorm_map map, bool stream)
 {
-    const float *x = r->x;
+    inputs in = { r->x, r->dy };
     float *y = r->y;
-    tile_coefficients k; /* 0 in the padding, which is taken for 0, and so becomes 0 */
-    load_tile(k.center, r->center, r->used);
-    load_tile(k.scale, r->scale, r->used);
-    load_tile(k.shift, r->shift, r->used);
-    for (size_t row = 0; row < r->rows; row++, x += r->x_stride, y += r->y_stride) {
-        v_f32 t[V_TILE];
-        load_tile(t, x, r->used);
+    tile_coefficients tile; /* 0 in the padding, which is taken for 0, and so becomes 0 */
+    EACH_USED(c, map)
+    load_tile(tile.k[c], given->k[c], r->used);
+    for (size_t row = 0; row < r->rows;
+         row++, in = later_inputs(in, r->x_stride, r->dy_stride, map), y += r->y_stride) {
+        v_f32 x[V_TILE], dy[V_TILE];
+        if (uses_x(map))
+            load_tile(x, in.x, r->used);
+        if (uses_dy(map))
+            load_tile(dy, in.dy, r->used);
         for (size_t v = 0; v < V_TILE; v++)
-            if (v * V_LANES < r->width)
-                put(y + v * V_LANES, normalise(t[v], k.center[v], k.scale[v], k.shift[v]), stream);
+            if (v * V_LANES < r->width) {
+                const vector_coefficients k = of_vector(&tile, v, map);
+                put(y + v * V_LANES, compute(uses_x(map) ? x[v] : v_zero(), uses_dy(map) ? dy[v] : v_zero(), &k, map),
+                    stream);
+            }
     }
 }
 
 /* Other rows apart from each other, or that end in padding. */
-static INLINE void apply_apart(const bnorm_rows *r, const coefficients *k, bool stream)
+static INLINE void apply_apart(const bnorm_rows *r, const coefficients *given, bnorm_map map, bool stream)
 {
-    const float *x = r->x;
+    inputs in = { r->x, r->dy };
     float *y = r->y;
-    for (size_t row = 0; row < r->rows; row++, x += r->x_stride, y += r->y_stride) {
+    for (size_t row = 0; row < r->rows;
+         row++, in = later_inputs(in, r->x_stride, r->dy_stride, map), y += r->y_stride) {
         if (r->used >= V_LANES)
-            apply_wide(1, r->used, x, y, k, stream);
+            apply_wide(1, r->used, in, y, given, map, stream);
         else
-            apply_row_n(x, y, 0, r->used, k);
+            apply_row_n(in, y, 0, r->used, given, map);
         for (size_t lane = r->used; lane < r->width; lane++)
             y[lane] = 0.0f;
     }
 }
 
-static INLINE void apply_rows(const bnorm_rows *r, bool stream)
+static INLINE void apply_rows(const bnorm_rows *r, bnorm_map map, bool stream)
 {
-    const coefficients k = { r->center, r->scale, r->shift };
+    const coefficients given = given_coefficients(r->k, map);
+    const inputs in = { r->x, r->dy };
     const size_t folded = bnorm_folded_rows(r->width);
-    const bool adjacent = r->used == r->width && r->x_stride == r->width && r->y_stride == r->width;
+    const bool adjacent = r->used == r->width && r->y_stride == r->width && (!uses_x(map) || r->x_stride == r->width) &&
+                          (!uses_dy(map) || r->dy_stride == r->width);
     const bool aligned = lanes_to_aligned(r->y) == 0 && r->y_stride % V_LANES == 0;
     if (!adjacent && r->width <= BNORM_TILE && r->width % V_LANES == 0)
-        apply_narrow(r, stream && aligned);
+        apply_narrow(r, &given, map, stream && aligned);
     else if (!adjacent)
-        apply_apart(r, &k, stream);
+        apply_apart(r, &given, map, stream);
     else if (folded > 1)
-        apply_folded(r->rows, r->width, folded, r->x, r->y, &k, stream);
+        apply_folded(r->rows, r->width, folded, in, r->y, &given, map, stream);
     else
-        apply_wide(r->rows, r->width, r->x, r->y, &k, stream);
+        apply_wide(r->rows, r->width, in, r->y, &given, map, stream);
+}
+
+static INLINE void apply_any_rows(const bnorm_rows *rows, bnorm_map map)
+{
+    if (rows->stream)
+        apply_rows(rows, map, true);
+    else
+        apply_rows(rows, map, false);
 }
 
 static void apply_rows_f32(const bnorm_rows *rows)
 {
-    if (rows->stream)
-        apply_rows(rows, true);
-    else
-        apply_rows(rows, false);
+    switch (rows->map) {
+    case BNORM_NORMALISE:
+        apply_any_rows(rows, BNORM_NORMALISE);
+        break;
+    case BNORM_GRADIENT:
+        apply_any_rows(rows, BNORM_GRADIENT);
+        break;
+    case BNORM_GRADIENT_RELU:
+        apply_any_rows(rows, BNORM_GRADIENT_RELU);
+        break;
+    case BNORM_FROZEN:
+        apply_any_rows(rows, BNORM_FROZEN);
+        break;
+    case BNORM_FROZEN_RELU:
+        apply_any_rows(rows, BNORM_FROZEN_RELU);
+        break;
+    }
 }
 
 static void drain(void)

@@ -11,13 +11,19 @@ static void recenter_f64(size_t channels, double count, const float *restrict su
         pivot[c] = (float)((double)pivot[c] + (double)sum[c] * inverse);
 }
 
-static void accumulate_f64(size_t channels, const float *restrict sum, const float *restrict sum_sq,
-                           double *restrict total, double *restrict total_sq)
+static void locate_f64(size_t channels, double count, const float *restrict sum, const float *restrict sum_sq,
+                       float *restrict pivot)
 {
     for (size_t c = 0; c < channels; c++) {
-        total[c] += (double)sum[c];
-        total_sq[c] += (double)sum_sq[c];
+        double mean = (double)sum[c] / count, square = (double)sum_sq[c] / count;
+        pivot[c] = mean * mean * 65.0 > square * 64.0 ? (float)mean : 0.0f; /* a NaN, too, gives 0 */
     }
+}
+
+static void accumulate_f64(size_t channels, const float *restrict sum, double *restrict total)
+{
+    for (size_t c = 0; c < channels; c++)
+        total[c] += (double)sum[c];
 }
 
 static inline void conclude(size_t channels, double before, double count, const float *restrict sum,
@@ -66,7 +72,19 @@ static void merge_f64(size_t channels, double count, double more_count, double *
     }
 }
 
-/* What gamma and beta are read through, so that loops need not ask whether they are given. */
+static void finish_f64(size_t channels, double count, const double *restrict mean, const double *restrict m2,
+                       double epsilon, float *restrict center, float *restrict low, float *restrict rstd)
+{
+    double inverse = 1.0 / count;
+    for (size_t c = 0; c < channels; c++) {
+        float high = (float)mean[c];
+        center[c] = high;
+        low[c] = (float)(mean[c] - (double)high);
+        rstd[c] = (float)(1.0 / sqrt(m2[c] * inverse + epsilon));
+    }
+}
+
+/* What optional arrays are read through, so that loops need not ask whether they are given. */
 enum { SLICE = 64 };
 
 static inline const float *slice_or(const float *given, size_t first, float fallback, float *slice)
@@ -83,32 +101,24 @@ static inline size_t slice_length(size_t channels, size_t first)
     return channels - first < SLICE ? channels - first : SLICE;
 }
 
-static inline void coefficients_slice(size_t length, double inverse, double epsilon, const double *restrict mean,
-                                      const double *restrict m2, const float *restrict gamma,
-                                      const float *restrict beta, float *restrict center, float *restrict scale,
-                                      float *restrict shift, float *restrict low, float *restrict rstd)
+static inline void coefficients_slice(size_t length, const float *restrict low, const float *restrict rstd,
+                                      const float *restrict gamma, const float *restrict beta, float *restrict scale,
+                                      float *restrict shift)
 {
     for (size_t c = 0; c < length; c++) {
-        double r = 1.0 / sqrt(m2[c] * inverse + epsilon);
-        float high = (float)mean[c];
-        double rest = mean[c] - (double)high;
-        float a = (float)((double)gamma[c] * r);
-        center[c] = high;
-        low[c] = (float)rest;
-        rstd[c] = (float)r;
+        float a = gamma[c] * rstd[c];
         scale[c] = a;
-        shift[c] = (float)((double)beta[c] - rest * (double)a);
+        shift[c] = (float)((double)beta[c] - (double)low[c] * (double)a);
     }
 }
 
-static void coefficients_f64(size_t channels, double count, const double *mean, const double *m2, const float *gamma,
-                             const float *beta, double epsilon, const bnorm_coefficients *out)
+static void coefficients_f64(size_t channels, const float *low, const float *rstd, const float *gamma,
+                             const float *beta, float *scale, float *shift)
 {
     float ones[SLICE], zeros[SLICE];
     for (size_t c = 0; c < channels; c += SLICE)
-        coefficients_slice(slice_length(channels, c), 1.0 / count, epsilon, mean + c, m2 + c,
-                           slice_or(gamma, c, 1.0f, ones), slice_or(beta, c, 0.0f, zeros), out->center + c,
-                           out->scale + c, out->shift + c, out->low + c, out->rstd + c);
+        coefficients_slice(slice_length(channels, c), slice_or(low, c, 0.0f, zeros), rstd + c,
+                           slice_or(gamma, c, 1.0f, ones), slice_or(beta, c, 0.0f, zeros), scale + c, shift + c);
 }
 
 static inline void scale_slice(size_t length, const float *restrict var, const float *restrict gamma, double epsilon,
@@ -123,4 +133,33 @@ static void scale_f64(size_t channels, const float *var, const float *gamma, dou
     float ones[SLICE];
     for (size_t c = 0; c < channels; c += SLICE)
         scale_slice(slice_length(channels, c), var + c, slice_or(gamma, c, 1.0f, ones), epsilon, scale + c);
+}
+
+static void uncenter_f64(size_t channels, double count, const float *restrict dy_pivot, const float *const *sum,
+                         double *const *total, double *const *sums)
+{
+    const float *restrict e = sum[0], *restrict d = sum[1], *restrict ed = sum[2];
+    double *restrict sum_dy = sums[0], *restrict sum_d = sums[1], *restrict sum_dy_d = sums[2];
+    for (size_t c = 0; c < channels; c++) {
+        double p = (double)dy_pivot[c], all_d = total ? total[1][c] + (double)d[c] : (double)d[c];
+        double all_e = total ? total[0][c] + (double)e[c] : (double)e[c];
+        double all_ed = total ? total[2][c] + (double)ed[c] : (double)ed[c];
+        sum_dy[c] = all_e + p * count;
+        sum_d[c] = all_d;
+        sum_dy_d[c] = all_ed + p * all_d;
+    }
+}
+
+static void gradient_f64(size_t channels, double count, const double *const *sums, const float *restrict rstd,
+                         float *restrict dy_mean, float *restrict slope, float *restrict offset)
+{
+    const double *restrict sum_dy = sums[0], *restrict sum_d = sums[1], *restrict sum_dy_d = sums[2];
+    for (size_t c = 0; c < channels; c++) {
+        double mean = sum_dy[c] / count, r = (double)rstd[c]; /* a division: exact where all dy are the same */
+        float high = (float)mean;
+        float b = (float)(-(sum_dy_d[c] - mean * sum_d[c]) / count * (r * r));
+        dy_mean[c] = high;
+        slope[c] = b;
+        offset[c] = (float)(((double)high - mean) - (double)b * (sum_d[c] / count));
+    }
 }

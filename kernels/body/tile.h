@@ -21,6 +21,16 @@ static inline size_t smaller(size_t a, size_t b)
     return a < b ? a : b;
 }
 
+/* The tensors that are read. dy is NULL where only x is, and x where only dy is. */
+typedef struct {
+    const float *x, *dy;
+} inputs;
+
+static INLINE inputs inputs_at(inputs in, size_t x_lane, bool with_x, size_t dy_lane, bool with_dy)
+{
+    return (inputs){ with_x ? in.x + x_lane : NULL, with_dy ? in.dy + dy_lane : NULL };
+}
+
 /* The first `lanes` lanes of a tile, the others zero. */
 static inline void load_tile(v_f32 *tile, const float *p, size_t lanes)
 {

@@ -121,6 +121,12 @@ static inline v_f32 v_accumulate(v_f32 a, v_f32 b)
     return _mm256_fmadd_ps(b, _mm256_set1_ps(1.0f), a);
 }
 
+/* v where z is positive or NaN, else zero. */
+static inline v_f32 v_if_positive(v_f32 z, v_f32 v)
+{
+    return _mm256_and_ps(v, _mm256_cmp_ps(z, _mm256_setzero_ps(), _CMP_NLE_UQ));
+}
+
 /* The sum of a tile's 32 lanes: lane i + lane i+16, then i + i+8, i + i+4, i + i+2, i + i+1. */
 static inline float v_fold(const v_f32 *tile)
 {

@@ -105,6 +105,12 @@ static inline v_f32 v_accumulate(v_f32 a, v_f32 b)
     return _mm512_fmadd_ps(b, _mm512_set1_ps(1.0f), a);
 }
 
+/* v where z is positive or NaN, else zero. */
+static inline v_f32 v_if_positive(v_f32 z, v_f32 v)
+{
+    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(z, _mm512_setzero_ps(), _CMP_NLE_UQ), v);
+}
+
 /* The sum of a tile's 32 lanes: lane i + lane i+16, then i + i+8, i + i+4, i + i+2, i + i+1. */
 static inline float v_fold(const v_f32 *tile)
 {

@@ -83,6 +83,12 @@ static inline v_f32 v_accumulate(v_f32 a, v_f32 b)
     return a + b;
 }
 
+/* v where z is positive or NaN, else zero. */
+static inline v_f32 v_if_positive(v_f32 z, v_f32 v)
+{
+    return z <= 0.0f ? 0.0f : v;
+}
+
 /* The sum of a tile's 32 lanes: lane i + lane i+16, then i + i+8, i + i+4, i + i+2, i + i+1. */
 static inline float v_fold(const v_f32 *tile)
 {

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/* Where each channel's coefficients are known, any part of the tensor can be computed by itself. */
+#include "internal.h"
+
+/*
+ * Channels whose coefficients are held at a time: on the stack, as no workspace is needed. From the caches fewer at a
+ * time are faster, as they and the rows share the first one; from memory, longer pieces are.
+ */
+enum { HELD = 6144, CACHED_CHANNELS_AT_ONCE = 1024 };
+
+static size_t arrays_of(bnorm_map map)
+{
+    return map == BNORM_NORMALISE ? 3 : BNORM_COEFFICIENTS;
+}
+
+static size_t channels_at_once(const bnorm_application *a)
+{
+    const size_t most = HELD / arrays_of(a->map);
+    return a->sweep.stream ? most : bnorm_min(most, CACHED_CHANNELS_AT_ONCE);
+}
+
+/* A region of at most channels_at_once() lanes. */
+static void apply_part(const bnorm_one_pass *pass, const bnorm_region *region)
+{
+    BNORM_ALIGNED float held[HELD];
+    const bnorm_geometry *g = pass->application.geometry;
+    const size_t first = bnorm_min(region->block * g->block + region->lane, g->channels);
+    const size_t lanes = (region->blocks - 1) * g->block + region->lanes, arrays = arrays_of(pass->application.map);
+    float *k[BNORM_COEFFICIENTS];
+    const float *known[BNORM_COEFFICIENTS];
+    for (size_t c = 0; c < BNORM_COEFFICIENTS; c++)
+        known[c] = k[c] = held + (c < arrays ? c * (HELD / arrays) : 0);
+    pass->coefficients(pass, first, bnorm_min(lanes, g->channels - first), k); /* other lanes are padding */
+    bnorm_apply_region(&pass->application, region, known);
+}
+
+static void one_pass_task(void *argument, size_t task)
+{
+    const bnorm_one_pass *pass = argument;
+    const bnorm_geometry *g = pass->application.geometry;
+    const bnorm_region region = bnorm_grid_region(g, pass->grid, task);
+    const size_t most = channels_at_once(&pass->application);
+    const size_t blocks_at_once = g->block < most ? most / g->block : 1;
+    bnorm_region part = region;
+    for (size_t b = 0; b < region.blocks; b += blocks_at_once) {
+        part.block = region.block + b;
+        part.blocks = bnorm_min(region.blocks - b, blocks_at_once);
+        for (part.lane = 0; part.lane < region.lanes; part.lane += most) {
+            part.lanes = bnorm_min(region.lanes - part.lane, most);
+            apply_part(pass, &part);
+        }
+    }
+}
+
+void bnorm_run_one_pass(bnorm_one_pass *pass, const bnorm_tuning *tuning, const bnorm_executor *executor)
+{
+    const bnorm_geometry *g = pass->application.geometry;
+    pass->grid = bnorm_cut(g, bnorm_useful_width(tuning, g, executor));
+    bnorm_run(executor, bnorm_grid_size(pass->grid), one_pass_task, pass);
+}
