@@ -42,6 +42,23 @@ static INLINE int sums_of(bnorm_terms terms)
     return terms == BNORM_VALUES ? 1 : terms == BNORM_SQUARES ? 2 : 3;
 }
 
+/* A statement for each sum `i`, a constant: what is indexed by one stays in registers. */
+#define EACH_SUM(terms, statement) \
+    do { \
+        { \
+            const int i = 0; \
+            statement; \
+        } \
+        if (sums_of(terms) > 1) { \
+            const int i = 1; \
+            statement; \
+        } \
+        if (sums_of(terms) > 2) { \
+            const int i = 2; \
+            statement; \
+        } \
+    } while (0)
+
 static INLINE pivots pivots_at(pivots p, size_t lane, bnorm_terms terms)
 {
     p.pivot += lane;
@@ -56,8 +73,7 @@ static INLINE pivots pivots_at(pivots p, size_t lane, bnorm_terms terms)
 
 static INLINE row_sums sums_at(row_sums s, size_t lane, bnorm_terms terms)
 {
-    for (int i = 0; i < sums_of(terms); i++)
-        s.sum[i] += lane;
+    EACH_SUM(terms, s.sum[i] += lane);
     return s;
 }
 
@@ -90,9 +106,8 @@ static INLINE tile_pivots repeat_pivots(pivots p, size_t width, bnorm_terms term
 static INLINE tile_sums no_sums(bnorm_terms terms)
 {
     tile_sums t;
-    for (int i = 0; i < sums_of(terms); i++)
-        for (size_t v = 0; v < V_TILE; v++)
-            t.sum[i][v] = v_zero();
+    for (size_t v = 0; v < V_TILE; v++)
+        EACH_SUM(terms, t.sum[i][v] = v_zero());
     return t;
 }
 
@@ -147,29 +162,6 @@ static inline size_t super_row_width(const bnorm_walk *walk, size_t row)
     return smaller(walk->folded, walk->run_rows - row * walk->folded) * walk->width;
 }
 
-/* Copies `lanes` lanes of a super-row, from `lane` on, element by element: the way of strides that are not dense. */
-static void gather(const bnorm_walk *walk, const bnorm_reach *reach, const float *x, place at, size_t lane,
-                   size_t lanes, float *out)
-{
-    size_t row = at.run * walk->run_rows + at.row * walk->folded + lane / walk->width;
-    size_t image = row / walk->points, point = row % walk->points;
-    size_t block = lane % walk->width / walk->block, channel = lane % walk->width % walk->block;
-    size_t blocks = walk->width / walk->block;
-    for (size_t l = 0; l < lanes; l++) {
-        out[l] = x[image * reach->image_stride + point * reach->point_stride + block * reach->block_stride + channel];
-        if (++channel < walk->block)
-            continue;
-        channel = 0;
-        if (++block < blocks)
-            continue;
-        block = 0;
-        if (++point < walk->points)
-            continue;
-        point = 0;
-        image++;
-    }
-}
-
 /* A super-row of a run, from `lane` on. */
 static INLINE inputs super_row_at(const bnorm_walk *walk, inputs in, place at, size_t lane, bnorm_terms terms)
 {
@@ -195,20 +187,6 @@ static INLINE void collect_stretch(const bnorm_walk *walk, inputs in, place at, 
     }
 }
 
-static INLINE void collect_gathered(const bnorm_walk *walk, inputs in, place at, size_t rows, size_t lane,
-                                    const tile_pivots *p, tile_sums *t, bnorm_terms terms)
-{
-    for (; rows; rows--, at.row++) {
-        BNORM_ALIGNED float x[BNORM_TILE];
-        BNORM_ALIGNED float dy[BNORM_TILE];
-        size_t end = super_row_width(walk, at.row), lanes = end > lane ? smaller(end - lane, BNORM_TILE) : 0;
-        gather(walk, &walk->x, in.x, at, lane, lanes, x);
-        if (collects_dy(terms))
-            gather(walk, &walk->dy, in.dy, at, lane, lanes, dy);
-        collect_part((inputs){ x, dy }, lanes, p, t, terms);
-    }
-}
-
 static INLINE void step(const bnorm_walk *walk, place *at, size_t rows)
 {
     at->left -= rows;
@@ -225,10 +203,7 @@ static INLINE void collect_rows(const bnorm_walk *walk, inputs in, place *at, si
 {
     while (at->left) {
         size_t rows = smaller(at->left, walk->run_super_rows - at->row);
-        if (walk->dense)
-            collect_stretch(walk, in, *at, rows, lane, p, t, terms);
-        else
-            collect_gathered(walk, in, *at, rows, lane, p, t, terms);
+        collect_stretch(walk, in, *at, rows, lane, p, t, terms);
         step(walk, at, rows);
     }
 }
@@ -246,25 +221,18 @@ static INLINE void collect_adjacent(inputs in, size_t lanes, const tile_pivots *
 static INLINE tile_sums collect_tile_group(const bnorm_walk *walk, inputs in, place *at, const tile_pivots *p,
                                            bnorm_terms terms)
 {
+    const size_t run_lanes = walk->run_rows * walk->width;
     tile_sums t = no_sums(terms);
-    if (!walk->dense)
-        collect_rows(walk, in, at, 0, p, &t, terms);
-    if (at->row == 0 && at->left >= walk->run_super_rows) {
-        /* Whole runs, of the same lanes each: small planes. */
-        const size_t runs = at->left / walk->run_super_rows, lanes = walk->run_rows * walk->width;
-        inputs run = super_row_at(walk, in, *at, 0, terms);
-        for (size_t r = 0; r < runs; r++, run = ahead(run, walk->x.run_stride, walk->dy.run_stride, terms))
-            collect_adjacent(run, lanes, p, &t, terms);
-        at->run += runs;
-        at->left -= runs * walk->run_super_rows;
-    }
-    while (at->left) {
-        size_t rows = smaller(at->left, walk->run_super_rows - at->row), begin = at->row * BNORM_TILE;
-        collect_adjacent(super_row_at(walk, in, *at, 0, terms),
-                         smaller(rows * BNORM_TILE, walk->run_rows * walk->width - begin), p, &t, terms);
+    /* What is left of a run, and then others from their start: small planes are many runs. */
+    size_t begin = at->row * BNORM_TILE;
+    for (in = super_row_at(walk, in, *at, 0, terms);; begin = 0) {
+        const size_t rows = smaller(at->left, walk->run_super_rows - at->row);
+        collect_adjacent(in, smaller(rows * BNORM_TILE, run_lanes - begin), p, &t, terms);
         step(walk, at, rows);
+        if (!at->left)
+            return t;
+        in = ahead(in, walk->x.run_stride - begin, walk->dy.run_stride - begin, terms);
     }
-    return t;
 }
 
 static INLINE tile_sums collect_tile_chunk(const bnorm_walk *walk, inputs in, place at, size_t rows,
@@ -274,8 +242,7 @@ static INLINE tile_sums collect_tile_chunk(const bnorm_walk *walk, inputs in, pl
     for (size_t done = 0; done < rows; done += BNORM_GROUP) {
         at.left = smaller(rows - done, BNORM_GROUP);
         tile_sums group = collect_tile_group(walk, in, &at, p, terms);
-        for (int i = 0; i < sums_of(terms); i++)
-            add_tile(chunk.sum[i], group.sum[i]);
+        EACH_SUM(terms, add_tile(chunk.sum[i], group.sum[i]));
     }
     return chunk;
 }
@@ -293,18 +260,16 @@ static void fold_rows(float *lanes, size_t rows, size_t width)
 }
 
 /* The rows of `width` lanes that a tile holds, folded into one. */
-static INLINE void store_folded(row_sums out, const tile_sums *t, size_t width, bnorm_terms terms)
+static INLINE void store_folded(float *row, const v_f32 *tile, size_t width)
 {
-    for (int i = 0; i < sums_of(terms); i++) {
-        BNORM_ALIGNED float lanes[BNORM_TILE];
-        if (width == 1) {
-            *out.sum[i] = v_fold(t->sum[i]);
-            continue;
-        }
-        store_tile(lanes, t->sum[i], BNORM_TILE);
-        fold_rows(lanes, BNORM_TILE / width, width);
-        memcpy(out.sum[i], lanes, width * sizeof(*lanes));
+    BNORM_ALIGNED float lanes[BNORM_TILE];
+    if (width == 1) {
+        *row = v_fold(tile);
+        return;
     }
+    store_tile(lanes, tile, BNORM_TILE);
+    fold_rows(lanes, BNORM_TILE / width, width);
+    memcpy(row, lanes, width * sizeof(*row));
 }
 
 static INLINE place place_of(const bnorm_walk *walk, size_t super_row)
@@ -312,47 +277,31 @@ static INLINE place place_of(const bnorm_walk *walk, size_t super_row)
     return (place){ super_row / walk->run_super_rows, super_row % walk->run_super_rows, 0 };
 }
 
-/* Units whose super-rows are a tile each and, where dense, adjacent. */
+/* Units whose super-rows are adjacent tiles. */
 static INLINE void collect_units(const bnorm_walk *walk, const bnorm_collection *c, size_t width, bnorm_terms terms)
 {
     const place start = place_of(walk, c->first);
     inputs in = { c->x, collects_dy(terms) ? c->dy : NULL };
     pivots given = { c->pivot, c->dy_pivot, c->scale, c->shift };
     row_sums out = { { c->sum[0], c->sum[1], c->sum[2] } };
-    /* Small planes: one stretch is all there is. */
-    const bool small = walk->dense && c->rows <= BNORM_GROUP && start.row + c->rows <= walk->run_super_rows;
+    /* Of small planes, one stretch is all there is. */
+    const bool small = c->rows <= BNORM_GROUP && start.row + c->rows <= walk->run_super_rows;
     const size_t lanes = smaller(c->rows * BNORM_TILE, walk->run_rows * width - start.row * BNORM_TILE);
     if (small)
         in = super_row_at(walk, in, start, 0, terms);
     for (size_t u = 0; u < c->units; u++) {
         const tile_pivots p = repeat_pivots(given, width, terms);
-        tile_sums t = no_sums(terms);
-        if (small)
+        if (small) {
+            tile_sums t = no_sums(terms);
             collect_adjacent(in, lanes, &p, &t, terms);
-        else
-            t = collect_tile_chunk(walk, in, start, c->rows, &p, terms);
-        store_folded(out, &t, width, terms);
+            EACH_SUM(terms, store_folded(out.sum[i], t.sum[i], width));
+        } else {
+            const tile_sums t = collect_tile_chunk(walk, in, start, c->rows, &p, terms);
+            EACH_SUM(terms, store_folded(out.sum[i], t.sum[i], width));
+        }
         in = ahead(in, walk->x.unit_stride, walk->dy.unit_stride, terms);
         given = pivots_at(given, width, terms);
         out = sums_at(out, width, terms);
-    }
-}
-
-static void collect_nchw_f32(const bnorm_walk *walk, const bnorm_collection *collection)
-{
-    switch (collection->terms) {
-    case BNORM_VALUES:
-        collect_units(walk, collection, 1, BNORM_VALUES);
-        break;
-    case BNORM_SQUARES:
-        collect_units(walk, collection, 1, BNORM_SQUARES);
-        break;
-    case BNORM_PRODUCTS:
-        collect_units(walk, collection, 1, BNORM_PRODUCTS);
-        break;
-    case BNORM_PRODUCTS_RELU:
-        collect_units(walk, collection, 1, BNORM_PRODUCTS_RELU);
-        break;
     }
 }
 
@@ -373,8 +322,7 @@ static INLINE void collect_few(inputs in, size_t x_stride, size_t dy_stride, siz
         const row_sums at = sums_at(out, lane, terms);
         tile_sums t = no_sums(terms);
         if (!first)
-            for (int i = 0; i < sums_of(terms); i++)
-                load_tile(t.sum[i], at.sum[i], BNORM_TILE);
+            EACH_SUM(terms, load_tile(t.sum[i], at.sum[i], BNORM_TILE));
         if (fetch)
             for (size_t r = 0; r < rows; r++) {
                 fetch_tile_far(in.x + r * x_stride + lane + BNORM_FETCH_FAR);
@@ -387,8 +335,7 @@ static INLINE void collect_few(inputs in, size_t x_stride, size_t dy_stride, siz
         else
             for (size_t r = 0; r < rows; r++)
                 collect_part(ahead(in, r * x_stride + lane, r * dy_stride + lane, terms), count, &p, &t, terms);
-        for (int i = 0; i < sums_of(terms); i++)
-            store_tile(at.sum[i], t.sum[i], BNORM_TILE);
+        EACH_SUM(terms, store_tile(at.sum[i], t.sum[i], BNORM_TILE));
     }
 }
 
@@ -414,12 +361,18 @@ static INLINE void collect_wide_group(inputs in, size_t x_stride, size_t dy_stri
         for (size_t done = FEW_ROWS; done < rows; done += FEW_ROWS)
             collect_few(ahead(in, done * x_stride + lane, done * dy_stride + lane, terms), x_stride, dy_stride,
                         smaller(rows - done, FEW_ROWS), lanes, p, s, false, fetch, terms);
-        for (int i = 0; i < sums_of(terms); i++)
-            add_lanes(at.sum[i], strip[i], lanes, first);
+        EACH_SUM(terms, add_lanes(at.sum[i], strip[i], lanes, first));
     }
 }
 
-/* Rows of any kind, a tile at a time; returns the place behind them. */
+static INLINE void add_stored(float *sum, const v_f32 *tile, size_t lanes, bool first)
+{
+    BNORM_ALIGNED float s[BNORM_TILE];
+    store_tile(s, tile, BNORM_TILE);
+    add_lanes(sum, s, lanes, first);
+}
+
+/* Rows of any width, a tile at a time; returns the place behind them. */
 static INLINE place collect_any_group(const bnorm_walk *walk, inputs in, place at, size_t rows, size_t width,
                                       pivots given, row_sums out, bool first, bnorm_terms terms)
 {
@@ -431,11 +384,7 @@ static INLINE place collect_any_group(const bnorm_walk *walk, inputs in, place a
         next = at;
         next.left = rows;
         collect_rows(walk, in, &next, lane, &p, &t, terms);
-        for (int i = 0; i < sums_of(terms); i++) {
-            BNORM_ALIGNED float s[BNORM_TILE];
-            store_tile(s, t.sum[i], BNORM_TILE);
-            add_lanes(out.sum[i] + lane, s, lanes, first);
-        }
+        EACH_SUM(terms, add_stored(out.sum[i] + lane, t.sum[i], lanes, first));
     }
     return next;
 }
@@ -448,7 +397,7 @@ static INLINE void collect_lanes(const bnorm_walk *walk, inputs in, place at, si
     const size_t x_stride = walk->x.super_row_stride, dy_stride = walk->dy.super_row_stride;
     for (size_t done = 0; done < rows; done += BNORM_GROUP) {
         const size_t group = smaller(rows - done, BNORM_GROUP);
-        if (width > BNORM_TILE && walk->dense && at.row + group <= whole_rows) {
+        if (width > BNORM_TILE && at.row + group <= whole_rows) {
             const size_t after = whole_rows - at.row - group, far = BNORM_FETCH_FAR + BNORM_TILE;
             /* A stride more: the last row may be less. */
             const bool fetch = walk->fetch && after * x_stride >= far + x_stride &&
@@ -462,69 +411,180 @@ static INLINE void collect_lanes(const bnorm_walk *walk, inputs in, place at, si
     }
 }
 
-/* Narrow rows: the pivots are repeated for each row of the super-row, whose sums are then folded. */
-static INLINE void collect_folded(const bnorm_walk *walk, inputs in, place at, size_t rows, pivots given, row_sums out,
-                                  bnorm_terms terms)
+/* Lanes that narrow rows repeat for each row of a super-row. */
+typedef struct {
+    BNORM_ALIGNED float pivot[4][BNORM_MAX_FOLDED];
+    BNORM_ALIGNED float sum[BNORM_SUMS][BNORM_MAX_FOLDED];
+} folded_lanes;
+
+static INLINE pivots fold_pivots(folded_lanes *f, const bnorm_walk *walk, pivots given, bnorm_terms terms)
 {
-    const size_t width = walk->width, times = walk->folded;
-    BNORM_ALIGNED float p[4][BNORM_MAX_FOLDED];
-    BNORM_ALIGNED float s[BNORM_SUMS][BNORM_MAX_FOLDED];
-    const pivots repeated = { p[0], p[1], p[2], p[3] };
-    repeat_row(p[0], given.pivot, width, times);
+    repeat_row(f->pivot[0], given.pivot, walk->width, walk->folded);
     if (terms == BNORM_PRODUCTS)
-        repeat_row(p[1], given.dy_pivot, width, times);
+        repeat_row(f->pivot[1], given.dy_pivot, walk->width, walk->folded);
     if (terms == BNORM_PRODUCTS_RELU) {
-        repeat_row(p[2], given.scale, width, times);
-        repeat_row(p[3], given.shift, width, times);
+        repeat_row(f->pivot[2], given.scale, walk->width, walk->folded);
+        repeat_row(f->pivot[3], given.shift, walk->width, walk->folded);
     }
-    collect_lanes(walk, in, at, rows, repeated, (row_sums){ { s[0], s[1], s[2] } }, terms);
-    for (int i = 0; i < sums_of(terms); i++) {
-        fold_rows(s[i], times, width);
-        memcpy(out.sum[i], s[i], width * sizeof(*s[i]));
-    }
+    return (pivots){ f->pivot[0], f->pivot[1], f->pivot[2], f->pivot[3] };
 }
 
 static INLINE void collect_wide_units(const bnorm_walk *walk, const bnorm_collection *c, bnorm_terms terms)
 {
     const size_t width = walk->width;
+    const bool folded = walk->folded > 1;
     inputs in = { c->x, collects_dy(terms) ? c->dy : NULL };
     pivots given = { c->pivot, c->dy_pivot, c->scale, c->shift };
     row_sums out = { { c->sum[0], c->sum[1], c->sum[2] } };
     for (size_t u = 0; u < c->units; u++) {
-        if (walk->folded > 1)
-            collect_folded(walk, in, place_of(walk, c->first), c->rows, given, out, terms);
-        else
-            collect_lanes(walk, in, place_of(walk, c->first), c->rows, given, out, terms);
+        folded_lanes f;
+        const row_sums lanes = { { f.sum[0], f.sum[1], f.sum[2] } };
+        collect_lanes(walk, in, place_of(walk, c->first), c->rows, folded ? fold_pivots(&f, walk, given, terms) : given,
+                      folded ? lanes : out, terms);
+        for (int i = 0; folded && i < sums_of(terms); i++) {
+            fold_rows(f.sum[i], walk->folded, width);
+            memcpy(out.sum[i], f.sum[i], width * sizeof(*f.sum[i]));
+        }
         in = ahead(in, walk->x.unit_stride, walk->dy.unit_stride, terms);
         given = pivots_at(given, width, terms);
         out = sums_at(out, width, terms);
     }
 }
 
-static INLINE void collect_blocks(const bnorm_walk *walk, const bnorm_collection *c, bnorm_terms terms)
+static INLINE void collect_dense_units(const bnorm_walk *walk, const bnorm_collection *c, bnorm_terms terms)
 {
-    const bool tiles_adjacent =
-        walk->x.super_row_stride == BNORM_TILE && (!collects_dy(terms) || walk->dy.super_row_stride == BNORM_TILE);
-    if (walk->folded * walk->width == BNORM_TILE && (tiles_adjacent || !walk->dense))
+    const bool tiles_adjacent = walk->x.super_row_stride == BNORM_TILE &&
+                                (!collects_dy(terms) || walk->dy.super_row_stride == BNORM_TILE);
+    if (walk->folded * walk->width == BNORM_TILE && tiles_adjacent)
         collect_units(walk, c, walk->width, terms);
     else
         collect_wide_units(walk, c, terms);
 }
 
-static void collect_nhwc_f32(const bnorm_walk *walk, const bnorm_collection *collection)
+/* ---- Elements apart from each other ---- */
+
+/* Copies `lanes` lanes of a super-row, from `lane` on. */
+static void gather(const bnorm_walk *walk, const bnorm_reach *reach, const float *x, place at, size_t lane,
+                   size_t lanes, float *out)
 {
+    size_t row = at.run * walk->run_rows + at.row * walk->folded + lane / walk->width;
+    size_t image = row / walk->points, point = row % walk->points;
+    size_t block = lane % walk->width / walk->block, channel = lane % walk->width % walk->block;
+    size_t blocks = walk->width / walk->block;
+    for (size_t l = 0; l < lanes; l++) {
+        out[l] = x[image * reach->image_stride + point * reach->point_stride + block * reach->block_stride + channel];
+        if (++channel < walk->block)
+            continue;
+        channel = 0;
+        if (++block < blocks)
+            continue;
+        block = 0;
+        if (++point < walk->points)
+            continue;
+        point = 0;
+        image++;
+    }
+}
+
+/* What is repeated for each row of a super-row, of the tile at `lane`. */
+static void repeat_tile(float *tile, const float *row, size_t width, size_t lane)
+{
+    for (size_t l = 0; l < BNORM_TILE; l++)
+        tile[l] = row ? row[(lane + l) % width] : 0.0f;
+}
+
+/* A chunk of the tile at `lane` of a unit's super-rows, to arrays of a tile. */
+static void collect_apart_tile(const bnorm_walk *walk, const bnorm_collection *c, inputs in, size_t lane, pivots given,
+                               row_sums out)
+{
+    const float *rows[4] = { given.pivot, given.dy_pivot, given.scale, given.shift };
+    BNORM_ALIGNED float lanes[4][BNORM_TILE];
+    for (int i = 0; i < 4; i++)
+        repeat_tile(lanes[i], rows[i], walk->width, lane);
+    const tile_pivots p = load_pivots((pivots){ lanes[0], lanes[1], lanes[2], lanes[3] }, BNORM_TILE, c->terms);
+    place at = place_of(walk, c->first);
+    for (size_t done = 0; done < c->rows;) {
+        tile_sums t = no_sums(c->terms);
+        const size_t begin = done;
+        do {
+            const size_t end = super_row_width(walk, at.row), used = end > lane ? smaller(end - lane, BNORM_TILE) : 0;
+            gather(walk, &walk->x, in.x, at, lane, used, lanes[0]);
+            if (collects_dy(c->terms))
+                gather(walk, &walk->dy, in.dy, at, lane, used, lanes[1]);
+            collect_part((inputs){ lanes[0], lanes[1] }, used, &p, &t, c->terms);
+            step(walk, &at, 1);
+        } while (++done % BNORM_GROUP && done < c->rows);
+        for (int i = 0; i < sums_of(c->terms); i++) {
+            store_tile(lanes[2], t.sum[i], BNORM_TILE);
+            add_lanes(out.sum[i], lanes[2], BNORM_TILE, begin == 0);
+        }
+    }
+}
+
+/* Once for all terms: what it costs is the gathering. */
+static NOINLINE void collect_apart(const bnorm_walk *walk, const bnorm_collection *c)
+{
+    const size_t width = walk->width, wide = walk->folded * width;
+    for (size_t u = 0; u < c->units; u++) {
+        const inputs in = ahead((inputs){ c->x, c->dy }, u * walk->x.unit_stride, u * walk->dy.unit_stride, c->terms);
+        const pivots given = pivots_at((pivots){ c->pivot, c->dy_pivot, c->scale, c->shift }, u * width, c->terms);
+        folded_lanes f;
+        for (size_t lane = 0; lane < wide; lane += BNORM_TILE) {
+            BNORM_ALIGNED float tile[BNORM_SUMS][BNORM_TILE];
+            collect_apart_tile(walk, c, in, lane, given, (row_sums){ { tile[0], tile[1], tile[2] } });
+            for (int i = 0; i < sums_of(c->terms); i++)
+                memcpy(walk->folded > 1 ? f.sum[i] + lane : c->sum[i] + u * width + lane, tile[i],
+                       smaller(wide - lane, BNORM_TILE) * sizeof(*tile[i]));
+        }
+        for (int i = 0; walk->folded > 1 && i < sums_of(c->terms); i++) {
+            fold_rows(f.sum[i], walk->folded, width);
+            memcpy(c->sum[i] + u * width, f.sum[i], width * sizeof(*f.sum[i]));
+        }
+    }
+}
+
+/* ---- One loop for each kind of terms ---- */
+
+static void collect_nchw_f32(const bnorm_walk *walk, const bnorm_collection *collection)
+{
+    if (!walk->dense) {
+        collect_apart(walk, collection);
+        return;
+    }
     switch (collection->terms) {
     case BNORM_VALUES:
-        collect_blocks(walk, collection, BNORM_VALUES);
+        collect_units(walk, collection, 1, BNORM_VALUES);
         break;
     case BNORM_SQUARES:
-        collect_blocks(walk, collection, BNORM_SQUARES);
+        collect_units(walk, collection, 1, BNORM_SQUARES);
         break;
     case BNORM_PRODUCTS:
-        collect_blocks(walk, collection, BNORM_PRODUCTS);
+        collect_units(walk, collection, 1, BNORM_PRODUCTS);
         break;
     case BNORM_PRODUCTS_RELU:
-        collect_blocks(walk, collection, BNORM_PRODUCTS_RELU);
+        collect_units(walk, collection, 1, BNORM_PRODUCTS_RELU);
+        break;
+    }
+}
+
+static void collect_nhwc_f32(const bnorm_walk *walk, const bnorm_collection *collection)
+{
+    if (!walk->dense) {
+        collect_apart(walk, collection);
+        return;
+    }
+    switch (collection->terms) {
+    case BNORM_VALUES:
+        collect_dense_units(walk, collection, BNORM_VALUES);
+        break;
+    case BNORM_SQUARES:
+        collect_dense_units(walk, collection, BNORM_SQUARES);
+        break;
+    case BNORM_PRODUCTS:
+        collect_dense_units(walk, collection, BNORM_PRODUCTS);
+        break;
+    case BNORM_PRODUCTS_RELU:
+        collect_dense_units(walk, collection, BNORM_PRODUCTS_RELU);
         break;
     }
 }

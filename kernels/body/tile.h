@@ -9,11 +9,13 @@
 
 enum { V_TILE = BNORM_TILE / V_LANES };
 
-/* For what takes a constant that decides which code there is. */
+/* For what takes a constant that decides which code there is; and for what need not be there for each. */
 #ifdef __GNUC__
 #define INLINE inline __attribute__((always_inline))
+#define NOINLINE __attribute__((noinline))
 #else
 #define INLINE inline
+#define NOINLINE
 #endif
 
 static inline size_t smaller(size_t a, size_t b)
