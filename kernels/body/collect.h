@@ -320,8 +320,10 @@ static INLINE void collect_few(inputs in, size_t x_stride, size_t dy_stride, siz
         const size_t count = smaller(lanes - lane, BNORM_TILE);
         const tile_pivots p = load_pivots(pivots_at(given, lane, terms), count, terms);
         const row_sums at = sums_at(out, lane, terms);
-        tile_sums t = no_sums(terms);
-        if (!first)
+        tile_sums t;
+        if (first)
+            t = no_sums(terms);
+        else
             EACH_SUM(terms, load_tile(t.sum[i], at.sum[i], BNORM_TILE));
         if (fetch)
             for (size_t r = 0; r < rows; r++) {
