@@ -60,7 +60,7 @@ struct row {
 
     std::string name() const
     {
-        return (op == operation::infer ? "infer/" : "train/") + layout + "/f32/" + shape->name + '/' + isa + "/t" +
+        return std::string(name_of(op)) + '/' + layout + "/f32/" + shape->name + '/' + isa + "/t" +
                std::to_string(threads);
     }
 };
@@ -76,21 +76,23 @@ public:
     void run(benchmark::State &state, const row &row)
     {
         batch_norm norm(*row.shape, row.block, row.threads > 1 ? &executor : nullptr);
+        if (row.op == operation::backward)
+            norm.know(reference_of(row, norm));
         if (row.isa == "naive")
-            measure(state, row, norm, [&] { return norm.run_naive(row.op, buffers.x(), buffers.y()); });
+            measure(state, row, norm, [&] { return norm.run_naive(row.op, buffers.x(), buffers.dy(), buffers.y()); });
 #ifdef BENCH_ONEDNN
         else if (row.isa == "onednn")
             run_onednn(state, row, norm);
 #endif
         else
-            measure(state, row, norm, [&] { return norm.run(row.op, buffers.x(), buffers.y()); });
+            measure(state, row, norm, [&] { return norm.run(row.op, buffers.x(), buffers.dy(), buffers.y()); });
     }
 
 private:
 #ifdef BENCH_ONEDNN
     void run_onednn(benchmark::State &state, const row &row, batch_norm &norm)
     try {
-        onednn_batch_norm peer(row.op, norm, buffers.x(), buffers.y(), row.threads);
+        onednn_batch_norm peer(row.op, norm, buffers, row.threads);
         measure(state, row, norm, [&] {
             peer.run();
             return BNORM_OK;
@@ -112,7 +114,7 @@ private:
         const double seconds = best_seconds(call);
         for (auto _ : state)
             state.SetIterationTime(seconds);
-        const size_t bytes = 2 * sizeof(float) * row.shape->elements();
+        const size_t bytes = tensors_of(row.op) * sizeof(float) * row.shape->elements();
         const double speed = static_cast<double>(bytes) / seconds;
         state.SetBytesProcessed(static_cast<int64_t>(bytes));
         state.counters["limit"] = speed / copy_limit(row, speed);
@@ -126,19 +128,25 @@ private:
     {
         const bool other = row.isa == "naive" || row.isa == "onednn";
         statistics given = { { norm.mean.begin(), norm.mean.end() }, { norm.var.begin(), norm.var.end() } };
-        if (row.op == operation::train) {
-            const auto [reference, is_new] = references.try_emplace({ row.shape, row.block });
-            if (is_new)
-                reference->second = batch_statistics(norm, buffers.x());
-            given = reference->second;
-        }
+        if (row.op != operation::infer)
+            given = reference_of(row, norm);
         std::memset(buffers.y(), 0xff, norm.padded_elements() * sizeof(float)); // NaN: no row inherits a result
         bnorm_status status = other ? BNORM_OK : bnorm_set_isa(row.isa.c_str());
         if (status == BNORM_OK)
             status = call();
         if (status != BNORM_OK)
             return bnorm_status_string(status);
-        return find_difference(norm, given, buffers.x(), buffers.y(), other ? 1e-2 : 1e-5); // plain sums lose digits
+        const double tolerance = other ? 1e-2 : 1e-5; // plain sums lose digits
+        return row.op == operation::backward ? find_gradient_difference(norm, given, buffers, tolerance)
+                                             : find_difference(norm, given, buffers.x(), buffers.y(), tolerance);
+    }
+
+    const statistics &reference_of(const row &row, const batch_norm &norm)
+    {
+        const auto [reference, is_new] = references.try_emplace({ row.shape, row.block });
+        if (is_new)
+            reference->second = batch_statistics(norm, buffers.x());
+        return reference->second;
     }
 
     // Measured for each operation again, next to the rows that it is compared with, because the speed of memory drifts;
@@ -149,7 +157,8 @@ private:
         double &limit = limits[{ row.shape, row.op, row.threads }];
         if (limit < speed) {
             const auto copy = [&](const bnorm_executor *executor) {
-                return copy_speed(best_copy(), buffers.x(), buffers.y(), row.shape->elements(), executor);
+                const float *other = row.op == operation::backward ? buffers.dy() : nullptr;
+                return copy_speed(best_copy(), buffers.x(), other, buffers.y(), row.shape->elements(), executor);
             };
             limit = std::max(limit, copy(nullptr));
             if (row.threads > 1)
@@ -178,7 +187,7 @@ std::vector<row> all_rows(const std::vector<layer> &layers, size_t threads)
 
     std::vector<row> rows;
     for (const layer &shape : layers)
-        for (operation op : { operation::infer, operation::train })
+        for (operation op : { operation::infer, operation::train, operation::backward })
             for (size_t count : thread_counts)
                 for (const auto &[layout, block] :
                      { std::pair{ "nchw", size_t{ 1 } }, std::pair{ "nhwc", shape.channels },

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A copy with one ISA's vectors: what the kernels of that ISA could reach at most. Compiled once for each ISA, with
+ * A copy, and a sum of two, with one ISA's vectors: what the kernels of that ISA could reach at most. Compiled once for each ISA, with
  * its flags, its vector header in BNORM_SIMD_HEADER and its name in BNORM_ISA_NAME.
  */
 #include <stddef.h>
-#include <string.h>
 
 #include BNORM_SIMD_HEADER
 
@@ -14,21 +13,39 @@
 /* Four vectors a step keep the loop's own cost below that of its loads and stores. */
 enum { STEP = 4 * V_LANES };
 
-/* Copies `count` floats; `to` is aligned to the vector. With `stream`, past the caches. */
-void NAME(bench_copy_, BNORM_ISA_NAME)(float *restrict to, const float *restrict from, size_t count, int stream);
+/* Copies `count` floats, or the sums of two tensors; `to` is aligned to the vector. With `stream`, past the caches. */
+void NAME(bench_copy_, BNORM_ISA_NAME)(float *restrict to, const float *restrict from, const float *restrict other,
+                                       size_t count, int stream);
 
-void NAME(bench_copy_, BNORM_ISA_NAME)(float *restrict to, const float *restrict from, size_t count, int stream)
+static inline v_f32 load(const float *from, const float *other, size_t i)
+{
+    return other ? v_add(v_load(from + i), v_load(other + i)) : v_load(from + i);
+}
+
+/* Inlined with constants, so that each way has a loop of its own. */
+static inline size_t copy_steps(float *restrict to, const float *restrict from, const float *restrict other,
+                                size_t count, int stream)
 {
     size_t i = 0;
-    if (stream) {
-        for (; i + STEP <= count; i += STEP)
-            for (size_t v = 0; v < STEP; v += V_LANES)
-                v_stream(to + i + v, v_load(from + i + v));
+    for (; i + STEP <= count; i += STEP)
+        for (size_t v = i; v < i + STEP; v += V_LANES)
+            if (stream)
+                v_stream(to + v, load(from, other, v));
+            else
+                v_store(to + v, load(from, other, v));
+    return i;
+}
+
+void NAME(bench_copy_, BNORM_ISA_NAME)(float *restrict to, const float *restrict from, const float *restrict other,
+                                       size_t count, int stream)
+{
+    size_t i;
+    if (other)
+        i = stream ? copy_steps(to, from, other, count, 1) : copy_steps(to, from, other, count, 0);
+    else
+        i = stream ? copy_steps(to, from, NULL, count, 1) : copy_steps(to, from, NULL, count, 0);
+    if (stream)
         v_stream_end();
-    } else {
-        for (; i + STEP <= count; i += STEP)
-            for (size_t v = 0; v < STEP; v += V_LANES)
-                v_store(to + i + v, v_load(from + i + v));
-    }
-    memcpy(to + i, from + i, (count - i) * sizeof(*to));
+    for (; i < count; i++)
+        to[i] = other ? from[i] + other[i] : from[i];
 }

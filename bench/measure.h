@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// How time is taken, and the limit that every speed is compared with: a copy between the same two buffers.
+// How time is taken, and the limit that every speed is compared with: a copy between the same buffers.
 #ifndef BENCH_MEASURE_H
 #define BENCH_MEASURE_H
 
@@ -37,13 +37,14 @@ template <class Call> double best_seconds(Call &&call)
     return best;
 }
 
-using vector_copy = void(float *to, const float *from, size_t count, int stream); // copy.c, once for each ISA
+// copy.c, once for each ISA: `other` NULL copies, else two tensors become one.
+using vector_copy = void(float *to, const float *from, const float *other, size_t count, int stream);
 
 // A way to copy, and how threads share it: a contiguous piece each, of whole cache lines.
 struct copy_job {
     vector_copy *copy;
     int stream;
-    const float *from;
+    const float *from, *other;
     float *to;
     size_t count, pieces;
 
@@ -54,23 +55,26 @@ struct copy_job {
         const size_t lines = (job->count + line - 1) / line;
         const size_t piece = (lines + job->pieces - 1) / job->pieces * line;
         const size_t first = std::min(index * piece, job->count);
-        job->copy(job->to + first, job->from + first, std::min(piece, job->count - first), job->stream);
+        job->copy(job->to + first, job->from + first, job->other ? job->other + first : nullptr,
+                  std::min(piece, job->count - first), job->stream);
     }
 };
 
-inline void library_copy(float *to, const float *from, size_t count, int)
+inline void library_copy(float *to, const float *from, const float *, size_t count, int)
 {
     std::memcpy(to, from, count * sizeof(float));
 }
 
 // Bytes a second, read and written, of the best copy of `count` floats: memcpy, plain stores or streaming stores.
-inline double copy_speed(vector_copy *vectors, const float *from, float *to, size_t count,
+inline double copy_speed(vector_copy *vectors, const float *from, const float *other, float *to, size_t count,
                          const bnorm_executor *executor)
 {
     double best = std::numeric_limits<double>::infinity();
     for (const auto &[copy, stream] :
          { std::pair{ &library_copy, 0 }, std::pair{ vectors, 0 }, std::pair{ vectors, 1 } }) {
-        copy_job job{ copy, stream, from, to, count, executor ? executor->width : 1 };
+        if (other && copy == &library_copy)
+            continue;
+        copy_job job{ copy, stream, from, other, to, count, executor ? executor->width : 1 };
         const auto call = [&] {
             if (executor)
                 executor->run(executor->context, job.pieces, &copy_job::piece, &job);
@@ -79,7 +83,7 @@ inline double copy_speed(vector_copy *vectors, const float *from, float *to, siz
         };
         best = std::min(best, best_seconds(call));
     }
-    return 2.0 * sizeof(float) * static_cast<double>(count) / best;
+    return (other ? 3.0 : 2.0) * sizeof(float) * static_cast<double>(count) / best;
 }
 
 #endif

@@ -26,7 +26,7 @@ inline void keep_openmp_on(const std::vector<int> &cpus)
 class onednn_batch_norm
 {
 public:
-    onednn_batch_norm(operation op, batch_norm &norm, const float *x, float *y, size_t threads)
+    onednn_batch_norm(operation op, batch_norm &norm, const tensors &buffers, size_t threads)
         : threads(static_cast<int>(threads)), engine(dnnl::engine::kind::cpu, 0), stream(engine)
     {
         using dnnl::memory;
@@ -40,15 +40,25 @@ public:
                                                                : memory::format_tag::nChw16c;
         const memory::desc data(dims, memory::data_type::f32, tag);
         const memory::desc channels({ dim(s.channels) }, memory::data_type::f32, memory::format_tag::x);
-        primitive = dnnl::batch_normalization_forward(descriptor(op, data));
-        arguments = {
-            { DNNL_ARG_SRC, memory(data, engine, const_cast<float *>(x)) },
-            { DNNL_ARG_DST, memory(data, engine, y) },
-            { DNNL_ARG_MEAN, memory(channels, engine, norm.mean.data()) },
-            { DNNL_ARG_VARIANCE, memory(channels, engine, norm.var.data()) },
-            { DNNL_ARG_SCALE, memory(channels, engine, norm.gamma.data()) },
-            { DNNL_ARG_SHIFT, memory(channels, engine, norm.beta.data()) },
-        };
+        const auto tensor = [&](const float *values) { return memory(data, engine, const_cast<float *>(values)); };
+        const auto array = [&](std::vector<float> &values) { return memory(channels, engine, values.data()); };
+        if (op == operation::backward)
+            primitive = dnnl::batch_normalization_backward(backward_descriptor(data));
+        else
+            primitive = dnnl::batch_normalization_forward(forward_descriptor(op, data));
+        arguments = { { DNNL_ARG_SRC, tensor(buffers.x()) },
+                      { DNNL_ARG_MEAN, array(norm.mean) },
+                      { DNNL_ARG_VARIANCE, array(norm.var) },
+                      { DNNL_ARG_SCALE, array(norm.gamma) },
+                      { DNNL_ARG_SHIFT, array(norm.beta) } };
+        if (op == operation::backward) {
+            arguments[DNNL_ARG_DIFF_DST] = tensor(buffers.dy());
+            arguments[DNNL_ARG_DIFF_SRC] = tensor(buffers.y());
+            arguments[DNNL_ARG_DIFF_SCALE] = array(norm.dgamma);
+            arguments[DNNL_ARG_DIFF_SHIFT] = array(norm.dbeta);
+        } else {
+            arguments[DNNL_ARG_DST] = tensor(buffers.y());
+        }
     }
 
     void run()
@@ -64,12 +74,14 @@ private:
         return static_cast<dnnl::memory::dim>(size);
     }
 
-    dnnl::batch_normalization_forward::primitive_desc descriptor(operation op, const dnnl::memory::desc &data)
+    const dnnl::normalization_flags affine =
+        dnnl::normalization_flags::use_scale | dnnl::normalization_flags::use_shift;
+
+    dnnl::batch_normalization_forward::primitive_desc forward_descriptor(operation op, const dnnl::memory::desc &data)
     {
-        const bool training = op == operation::train;
-        const auto kind = training ? dnnl::prop_kind::forward_training : dnnl::prop_kind::forward_inference;
-        const auto affine = dnnl::normalization_flags::use_scale | dnnl::normalization_flags::use_shift;
-        const auto flags = training ? affine : affine | dnnl::normalization_flags::use_global_stats;
+        const bool inference = op == operation::infer;
+        const auto kind = inference ? dnnl::prop_kind::forward_inference : dnnl::prop_kind::forward_training;
+        const auto flags = inference ? affine | dnnl::normalization_flags::use_global_stats : affine;
 #if DNNL_VERSION_MAJOR >= 3
         return { engine, kind, data, data, batch_norm::epsilon, flags };
 #else
@@ -77,10 +89,21 @@ private:
 #endif
     }
 
+    dnnl::batch_normalization_backward::primitive_desc backward_descriptor(const dnnl::memory::desc &data)
+    {
+        const auto kind = dnnl::prop_kind::backward;
+        const auto forward = forward_descriptor(operation::train, data);
+#if DNNL_VERSION_MAJOR >= 3
+        return { engine, kind, data, data, data, batch_norm::epsilon, affine, forward };
+#else
+        return { { kind, data, data, batch_norm::epsilon, affine }, engine, forward };
+#endif
+    }
+
     int threads;
     dnnl::engine engine;
     dnnl::stream stream;
-    dnnl::batch_normalization_forward primitive;
+    dnnl::primitive primitive;
     std::unordered_map<int, dnnl::memory> arguments;
 };
 

@@ -4,6 +4,7 @@
 #ifndef BENCH_WORKLOAD_H
 #define BENCH_WORKLOAD_H
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
@@ -70,17 +71,23 @@ inline float noise(uint64_t index)
 class tensors
 {
 public:
-    explicit tensors(size_t count) : x_memory(allocate(count)), y_memory(allocate(count))
+    explicit tensors(size_t count) : x_memory(allocate(count)), dy_memory(allocate(count)), y_memory(allocate(count))
     {
-        for (size_t i = 0; i < count; i++)
+        for (size_t i = 0; i < count; i++) {
             x_memory.get()[i] = 0.5f + noise(i);
+            dy_memory.get()[i] = noise(~i);
+        }
     }
 
     const float *x() const
     {
         return x_memory.get();
     }
-    float *y() const
+    const float *dy() const
+    {
+        return dy_memory.get();
+    }
+    float *y() const // or dx
     {
         return y_memory.get();
     }
@@ -107,10 +114,25 @@ private:
         return memory(static_cast<float *>(start));
     }
 
-    memory x_memory, y_memory;
+    memory x_memory, dy_memory, y_memory;
 };
 
-enum class operation { infer, train };
+enum class operation { infer, train, backward };
+
+inline const char *name_of(operation op)
+{
+    return op == operation::infer ? "infer" : op == operation::train ? "train" : "backward";
+}
+
+// Tensors that are read and written once each.
+inline size_t tensors_of(operation op)
+{
+    return op == operation::backward ? 3 : 2;
+}
+
+struct statistics {
+    std::vector<double> mean, var; // padding channels too
+};
 
 // One batch norm over a layer, in a layout with `block` channels side by side.
 class batch_norm
@@ -119,7 +141,8 @@ public:
     batch_norm(const layer &layer, size_t block, const bnorm_executor *executor)
         : shape(bnorm_blocked(layer.batch, layer.channels, layer.points, block)), executor(executor),
           gamma(padded_channels()), beta(padded_channels()), mean(padded_channels()), var(padded_channels()),
-          saved_mean(layer.channels), saved_mean_low(layer.channels), saved_rstd(layer.channels)
+          dgamma(padded_channels()), dbeta(padded_channels()), saved_mean(layer.channels),
+          saved_mean_low(layer.channels), saved_rstd(layer.channels)
     {
         for (size_t c = 0; c < layer.channels; c++) {
             gamma[c] = 1 + 0.25f * noise(4 * c);
@@ -127,15 +150,27 @@ public:
             mean[c] = 0.5f + 0.1f * noise(4 * c + 2);
             var[c] = 1 + 0.2f * noise(4 * c + 3);
         }
-        size_t size = 0;
-        bnorm_workspace_size(&shape, BNORM_TRAIN, executor, &size); // a failure shows when the operation runs
-        workspace.resize(size);
-        naive_scratch.resize(((executor ? executor->width : 1) + 1) * block);
+        size_t train_size = 0, backward_size = 0; // a failure shows when the operation runs
+        bnorm_workspace_size(&shape, BNORM_TRAIN, executor, &train_size);
+        bnorm_workspace_size(&shape, BNORM_BACKWARD, executor, &backward_size);
+        workspace.resize(std::max(train_size, backward_size));
+        naive_scratch.resize(((executor ? executor->width : 1) + 1) * 2 * block);
     }
 
     // As a framework calls it: with all parameters, and training with all statistics.
-    bnorm_status run(operation op, const float *x, float *y)
+    bnorm_status run(operation op, const float *x, const float *dy, float *y)
     {
+        if (op == operation::backward) {
+            bnorm_backward_params params = {};
+            params.struct_size = sizeof(params);
+            params.gamma = gamma.data();
+            params.mean = saved_mean.data();
+            params.mean_low = saved_mean_low.data();
+            params.rstd = saved_rstd.data();
+            params.dgamma = dgamma.data();
+            params.dbeta = dbeta.data();
+            return bnorm_backward(&shape, &params, x, dy, y, workspace.data(), workspace.size(), executor);
+        }
         if (op == operation::infer) {
             bnorm_infer_params params = {};
             params.struct_size = sizeof(params);
@@ -161,7 +196,19 @@ public:
         return bnorm_train(&shape, &params, x, y, workspace.data(), workspace.size(), executor);
     }
 
-    bnorm_status run_naive(operation op, const float *x, float *y)
+    // The statistics that a forward pass would have saved.
+    void know(const statistics &given)
+    {
+        for (size_t c = 0; c < shape.channels; c++) {
+            mean[c] = static_cast<float>(given.mean[c]);
+            var[c] = static_cast<float>(given.var[c]);
+            saved_mean[c] = mean[c];
+            saved_mean_low[c] = static_cast<float>(given.mean[c] - mean[c]);
+            saved_rstd[c] = static_cast<float>(1 / std::sqrt(given.var[c] + epsilon));
+        }
+    }
+
+    bnorm_status run_naive(operation op, const float *x, const float *dy, float *y)
     {
         naive_batch_norm norm = {};
         norm.shape = &shape;
@@ -171,7 +218,12 @@ public:
         norm.mean = mean.data();
         norm.var = var.data();
         norm.scratch = naive_scratch.data();
-        (op == operation::infer ? naive_infer : naive_train)(&norm, x, y, executor);
+        norm.dgamma = dgamma.data();
+        norm.dbeta = dbeta.data();
+        if (op == operation::backward)
+            naive_backward(&norm, x, dy, y, executor);
+        else
+            (op == operation::infer ? naive_infer : naive_train)(&norm, x, y, executor);
         return BNORM_OK;
     }
 
@@ -188,7 +240,8 @@ public:
     const bnorm_shape shape;
     const bnorm_executor *const executor;
     std::vector<float> gamma, beta; // 0 in the padding
-    std::vector<float> mean, var; // inference: given; training: the running statistics
+    std::vector<float> mean, var; // inference and backward: given; training: the running statistics
+    std::vector<float> dgamma, dbeta;
 
 private:
     std::vector<float> saved_mean, saved_mean_low, saved_rstd, naive_scratch;
@@ -206,10 +259,6 @@ template <class Visit> void for_each_row(const bnorm_shape &shape, Visit &&visit
             for (size_t point = 0; point < shape.points; point++, start += shape.block)
                 visit(start, channel);
 }
-
-struct statistics {
-    std::vector<double> mean, var; // padding channels too
-};
 
 inline statistics batch_statistics(const batch_norm &norm, const float *x)
 {
@@ -263,6 +312,38 @@ inline std::string find_difference(const batch_norm &norm, const statistics &giv
     words << wrong << " elements differ, such as " << wrong_element << " in channel " << wrong_channel << ": "
           << y[wrong_element] << " instead of " << expected(wrong_element, wrong_channel);
     return words.str();
+}
+
+// The same of dx, given the statistics of the batch.
+inline std::string find_gradient_difference(const batch_norm &norm, const statistics &given, const tensors &buffers,
+                                            double tolerance)
+{
+    const size_t lanes = norm.shape.block;
+    const auto count = static_cast<double>(norm.shape.batch * norm.shape.points);
+    std::vector<double> rstd(norm.padded_channels()), sum(rstd.size()), product(rstd.size());
+    for (size_t c = 0; c < rstd.size(); c++)
+        rstd[c] = 1 / std::sqrt(given.var[c] + batch_norm::epsilon);
+    const auto normalised = [&](size_t i, size_t c) { return (buffers.x()[i] - given.mean[c]) * rstd[c]; };
+    for_each_row(norm.shape, [&](size_t start, size_t channel) {
+        for (size_t i = start, c = channel; c < channel + lanes; i++, c++) {
+            sum[c] += buffers.dy()[i];
+            product[c] += buffers.dy()[i] * normalised(i, c);
+        }
+    });
+
+    size_t wrong = 0;
+    for_each_row(norm.shape, [&](size_t start, size_t channel) {
+        for (size_t i = start, c = channel; c < channel + lanes; i++, c++) {
+            const double centered = buffers.dy()[i] - sum[c] / count - normalised(i, c) * product[c] / count;
+            const double want = norm.gamma[c] * rstd[c] * centered;
+            wrong += !(std::abs(buffers.y()[i] - want) <= tolerance * (1 + std::abs(want)));
+        }
+    });
+    for (size_t c = 0; c < norm.shape.channels; c++) {
+        const double allowed = tolerance * (1 + std::sqrt(count));
+        wrong += !(std::abs(norm.dgamma[c] - product[c]) <= allowed) || !(std::abs(norm.dbeta[c] - sum[c]) <= allowed);
+    }
+    return wrong ? std::to_string(wrong) + " gradients differ" : std::string();
 }
 
 #endif
