@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A copy, and a sum of two, with one ISA's vectors: what the kernels of that ISA could reach at most. Compiled once for each ISA, with
- * its flags, its vector header in BNORM_SIMD_HEADER and its name in BNORM_ISA_NAME.
+ * A copy, and a sum of two, with one ISA's vectors: what the kernels of that ISA could reach at most. Compiled once for
+ * each ISA, with its flags, its vector header in BNORM_SIMD_HEADER and its name in BNORM_ISA_NAME.
  */
 #include <stddef.h>
 

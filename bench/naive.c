@@ -57,8 +57,8 @@ static inline void add_gradients(float *restrict sum, float *restrict product, c
 
 static inline void gradient_rows(float *restrict dx, const float *restrict x, const float *restrict dy, size_t rows,
                                  size_t lanes, const float *restrict mean, const float *restrict rstd,
-                                 const float *restrict gamma, const float *restrict dgamma,
-                                 const float *restrict dbeta, float inverse)
+                                 const float *restrict gamma, const float *restrict dgamma, const float *restrict dbeta,
+                                 float inverse)
 {
     for (size_t row = 0; row < rows; row++)
         for (size_t lane = 0; lane < lanes; lane++) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The textbook batch norm behind the rows named `naive`: plain loops over the data (mean, variance, normalise; sums,
- * gradient), as they are usually written for each layout, left to the compiler. What a user has who does not take a library.
+ * gradient), as they are usually written for each layout, left to the compiler. What a user has who does not take a
+ * library.
  */
 #ifndef BENCH_NAIVE_H
 #define BENCH_NAIVE_H

@@ -272,8 +272,7 @@ int main(int argc, char **argv)
     const float right_with = train(new_network(true), with), right_without = train(new_network(false), without);
     printf("%-14s%-14s%s\n", "loss up to", "with", "without");
     for (int step = REPORT; step <= STEPS; step += REPORT)
-        printf("step %-9d%-14.3f%.3f\n", step, (double)recent(with, step),
-               (double)recent(without, step));
+        printf("step %-9d%-14.3f%.3f\n", step, (double)recent(with, step), (double)recent(without, step));
     printf("%-14s%-14.3f%.3f\n", "right", (double)right_with, (double)right_without);
     if (argc > 1) {
         FILE *file = fopen(argv[1], "w");

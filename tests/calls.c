@@ -132,6 +132,70 @@ static void check_gradients(const job *j, const result *r, size_t c, input_class
     free(h);
 }
 
+/* ---- Differences: the loss sum(dy * relu(y)) of one channel, whose slopes the gradients must be ---- */
+
+enum { VALUES = 24 };
+
+typedef struct slope_job {
+    const job *job;
+    long double x[VALUES], gamma, beta;
+} slope_job;
+
+static long double loss(const slope_job *s)
+{
+    const job *j = s->job;
+    long double mean = (long double)j->mean[0], var = (long double)j->var[0], sum = 0;
+    if (!is_frozen(j->op)) {
+        mean = var = 0;
+        for (int i = 0; i < VALUES; i++)
+            mean += s->x[i] / VALUES;
+        for (int i = 0; i < VALUES; i++)
+            var += (s->x[i] - mean) * (s->x[i] - mean) / VALUES;
+    }
+    for (int i = 0; i < VALUES; i++) {
+        long double y = (s->x[i] - mean) / sqrtl(var + (long double)j->epsilon) * s->gamma + s->beta;
+        sum += (long double)j->dy[i] * (through_relu(j->op) ? fmaxl(y, 0) : y);
+    }
+    return sum;
+}
+
+/* (loss(v + h) - loss(v - h)) / 2h is off by a multiple of h². */
+static void check_slope(slope_job *s, long double *variable, float gradient, const char *what)
+{
+    const long double h = 1e-5L, at = *variable;
+    *variable = at + h;
+    long double more = loss(s);
+    *variable = at - h;
+    long double slope = (more - loss(s)) / (2 * h);
+    *variable = at;
+    check(fabsl((long double)gradient - slope) <= 4e-6L * fmaxl(1, fabsl(slope)), what);
+}
+
+static void check_differences(void)
+{
+    const way plain = { .kernels = bnorm_kernels_at(0), .tuning = &usual_tuning };
+    for (int op = BACKWARD; op < OPERATION_COUNT; op++)
+        for (uint64_t seed = 0; seed < 20; seed++) {
+            job j = job_new(2, 1, VALUES / 2, 1, INPUT_normal, check_seed() + seed, (operation)op, true);
+            slope_job s = { .job = &j, .gamma = (long double)j.gamma[0], .beta = (long double)j.beta[0] };
+            bool kink = false; /* a y so near 0 that h crosses it */
+            for (int i = 0; i < VALUES; i++) {
+                s.x[i] = (long double)j.x[i];
+                kink = kink || (through_relu((operation)op) && fabsf(j.y[i]) < 1e-3f);
+            }
+            result r = perform(&j, &plain);
+            check_context("%s, central differences, case %d", operation_name((operation)op), (int)seed);
+            for (int i = 0; i < VALUES && !kink; i++)
+                check_slope(&s, &s.x[i], r.y[i], "dx is not the slope of the loss");
+            if (!kink) { /* added to what was there */
+                check_slope(&s, &s.gamma, r.statistics[0][0] - j.gamma[0], "dgamma is not the slope of the loss");
+                check_slope(&s, &s.beta, r.statistics[1][0] - j.beta[0], "dbeta is not the slope of the loss");
+            }
+            result_free(&r);
+            job_free(&j);
+        }
+}
+
 static bool finite_channel(const job *j, size_t c)
 {
     for (size_t i = 0; i < j->shape.batch * j->shape.points; i++) {
@@ -252,6 +316,7 @@ int main(int argc, char **argv)
     static const size_t blocks[] = { 1, 3, 4, 8, 16, 30, 0 };
     check_start(argc, argv, "calls");
     random_state r = { check_seed() };
+    check_differences();
     for (size_t i = 0; i < sizeof(shapes) / sizeof(*shapes); i++)
         for (size_t b = 0; b < sizeof(blocks) / sizeof(*blocks); b++)
             for (int class = 0; class < INPUT_COUNT; class ++)

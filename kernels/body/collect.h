@@ -455,8 +455,8 @@ static INLINE void collect_wide_units(const bnorm_walk *walk, const bnorm_collec
 
 static INLINE void collect_dense_units(const bnorm_walk *walk, const bnorm_collection *c, bnorm_terms terms)
 {
-    const bool tiles_adjacent = walk->x.super_row_stride == BNORM_TILE &&
-                                (!collects_dy(terms) || walk->dy.super_row_stride == BNORM_TILE);
+    const bool tiles_adjacent =
+        walk->x.super_row_stride == BNORM_TILE && (!collects_dy(terms) || walk->dy.super_row_stride == BNORM_TILE);
     if (walk->folded * walk->width == BNORM_TILE && tiles_adjacent)
         collect_units(walk, c, walk->width, terms);
     else

@@ -1,0 +1,117 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Training and its gradients against PyTorch, where it is installed: pytorch.py LIBRARY"""
+import ctypes
+import sys
+
+try:
+    import torch
+except ImportError:
+    print("SKIPPED: this Python has no PyTorch; -Dtorch_python=PYTHON names one that has")
+    print("pytorch: 0 passed, 0 failed, 1 skipped")
+    sys.exit(77)
+
+pointer, size_t, c_float, c_int = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_float, ctypes.c_int
+
+
+class Layout(ctypes.Structure):
+    _fields_ = [("dtype", c_int), ("image_stride", size_t), ("block_stride", size_t), ("point_stride", size_t)]
+
+
+class Shape(ctypes.Structure):
+    _fields_ = [("struct_size", size_t), ("batch", size_t), ("channels", size_t), ("points", size_t),
+                ("block", size_t), ("in_", Layout), ("out", Layout)]
+
+
+class TrainParams(ctypes.Structure):
+    _fields_ = [("struct_size", size_t), ("gamma", pointer), ("beta", pointer), ("epsilon", c_float),
+                ("momentum", c_float), ("running_variance", c_int), ("running_mean", pointer), ("running_var", pointer),
+                ("saved_mean", pointer), ("saved_mean_low", pointer), ("saved_rstd", pointer), ("hint", c_int)]
+
+
+class BackwardParams(ctypes.Structure):
+    _fields_ = [("struct_size", size_t), ("statistics", c_int), ("activation", c_int), ("gamma", pointer),
+                ("beta", pointer), ("mean", pointer), ("mean_low", pointer), ("rstd", pointer), ("var", pointer),
+                ("epsilon", c_float), ("accumulate", c_int), ("dgamma", pointer), ("dbeta", pointer), ("hint", c_int)]
+
+
+counts = {True: 0, False: 0}
+TRAIN, BACKWARD = 1, 2
+
+
+def check(ours, theirs, what):
+    """Theirs is computed in double: within 4e-6 of max(1, |theirs|), and of the root of a sum's length."""
+    right = bool(((ours.double() - theirs).abs() <= 4e-6 * theirs.abs().clamp(min=1)).all())
+    counts[right] += 1
+    if not right:
+        print(f"FAILED: {what}: off by {(ours.double() - theirs).abs().max():.3g}")
+
+
+def call(function, *arguments):
+    status = function(*arguments)
+    if status:
+        raise RuntimeError(f"status {status}")
+
+
+def workspace(library, shape, operation):
+    size = size_t()
+    call(library.bnorm_workspace_size, ctypes.byref(shape), operation, None, ctypes.byref(size))
+    return ctypes.create_string_buffer(max(size.value, 1)), size
+
+
+def compare(library, batch, channels, height, width, channels_last, relu, offset):
+    name = f"{batch}x{channels}x{height}x{width} {'nhwc' if channels_last else 'nchw'} relu {relu} offset {offset:g}"
+    order = torch.channels_last if channels_last else torch.contiguous_format
+    x = (torch.randn(batch, channels, height, width) + offset).contiguous(memory_format=order)
+    dy = torch.randn(batch, channels, height, width).contiguous(memory_format=order)
+    gamma, beta, mean, low, rstd, dgamma, dbeta = (torch.randn(channels) for _ in range(7))
+    running_mean, running_var = torch.zeros(channels), torch.ones(channels)
+    y, dx = torch.empty_like(x), torch.empty_like(x)
+
+    exact = [t.double().requires_grad_() for t in (x, gamma, beta)]
+    kept = [running_mean.double(), running_var.double()]
+    out = torch.nn.functional.batch_norm(exact[0], *kept, exact[1], exact[2], True, 0.1, 1e-5)
+    (torch.relu(out) if relu else out).backward(dy.double())
+
+    points = height * width
+    shape = Shape(ctypes.sizeof(Shape), batch, channels, points, channels if channels_last else 1)
+    train = TrainParams(ctypes.sizeof(TrainParams), gamma.data_ptr(), beta.data_ptr(), 1e-5, 0.1, 0,
+                        running_mean.data_ptr(), running_var.data_ptr(), mean.data_ptr(), low.data_ptr(),
+                        rstd.data_ptr())
+    memory, size = workspace(library, shape, TRAIN)
+    call(library.bnorm_train, ctypes.byref(shape), ctypes.byref(train), pointer(x.data_ptr()), pointer(y.data_ptr()),
+         memory, size, None)
+    backward = BackwardParams(ctypes.sizeof(BackwardParams), 0, int(relu), gamma.data_ptr(), beta.data_ptr(),
+                              mean.data_ptr(), low.data_ptr(), rstd.data_ptr(), None, 0, 0, dgamma.data_ptr(),
+                              dbeta.data_ptr())
+    memory, size = workspace(library, shape, BACKWARD)
+    call(library.bnorm_backward, ctypes.byref(shape), ctypes.byref(backward), pointer(x.data_ptr()),
+         pointer(dy.data_ptr()), pointer(dx.data_ptr()), memory, size, None)
+
+    count = (batch * points) ** 0.5  # what a sum of so many values of about 1 is in size
+    check(y, out.detach(), name + ": y")
+    check(running_mean, kept[0], name + ": running mean")
+    check(running_var, kept[1], name + ": running variance")
+    # Where y is within rounding of 0, either side of ReLU is right.
+    sure = (out.detach().abs() > 1e-5) if relu else torch.ones_like(out, dtype=torch.bool)
+    check(dx * sure, exact[0].grad * sure, name + ": dx")
+    if bool(sure.all()):
+        check(dgamma / count, exact[1].grad / count, name + ": dgamma")
+        check(dbeta / count, exact[2].grad / count, name + ": dbeta")
+
+
+def main(path):
+    library = ctypes.CDLL(path)
+    torch.manual_seed(1)
+    for shape in ((2, 3, 4, 5), (8, 16, 7, 7), (4, 30, 9, 11), (32, 64, 1, 1), (2, 5, 56, 56)):
+        for channels_last in (False, True):
+            for relu in (False, True):
+                for offset in (0.0, 1e3):
+                    compare(library, *shape, channels_last, relu, offset)
+    print(f"# PyTorch {torch.__version__}")
+    print(f"pytorch: {counts[True]} passed, {counts[False]} failed, 0 skipped")
+    sys.exit(counts[False] > 0)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
