@@ -58,23 +58,31 @@ static void forward_coefficients(const bnorm_kernels *kernels, const bnorm_backw
         memset(k[BNORM_SHIFT], 0, channels * sizeof(float));
 }
 
-static void store_gradient(float *gradient, double value, int accumulate)
+static void store(float *gradients, const double *values, size_t channels, int accumulate)
 {
-    *gradient = (float)(accumulate ? (double)*gradient + value : value);
+    for (size_t c = 0; c < channels; c++)
+        gradients[c] = (float)(accumulate ? (double)gradients[c] + values[c] : values[c]);
 }
 
 /* dgamma and dbeta of some channels, whose sums over `count` values begin the arrays. */
 static void store_gradients(const bnorm_backward_params *p, double count, size_t first, size_t channels,
                             const double *const *sums)
 {
-    for (size_t c = 0; p->dbeta && c < channels; c++)
-        store_gradient(p->dbeta + first + c, sums[0][c], p->accumulate);
-    for (size_t c = 0; p->dgamma && c < channels; c++) {
-        /* The mean of the batch is where Σd is 0; saved as two floats, it misses that by their rounding. */
-        double rstd =
-            is_frozen(p) ? 1.0 / sqrt((double)p->var[first + c] + (double)p->epsilon) : (double)p->rstd[first + c];
-        double product = is_frozen(p) ? sums[2][c] : sums[2][c] - sums[0][c] / count * sums[1][c];
-        store_gradient(p->dgamma + first + c, product * rstd, p->accumulate);
+    enum { SLICE = 64 };
+    const double inverse = 1.0 / count;
+    double dgamma[SLICE];
+    if (p->dbeta)
+        store(p->dbeta + first, sums[0], channels, p->accumulate);
+    for (size_t begin = 0; p->dgamma && begin < channels; begin += SLICE) {
+        const size_t length = bnorm_min(channels - begin, SLICE);
+        const double *dy = sums[0] + begin, *d = sums[1] + begin, *dy_d = sums[2] + begin;
+        if (is_frozen(p))
+            for (size_t c = 0; c < length; c++)
+                dgamma[c] = dy_d[c] * (1.0 / sqrt((double)p->var[first + begin + c] + (double)p->epsilon));
+        else /* the mean of the batch is where Σd is 0; saved as two floats, it misses that by their rounding */
+            for (size_t c = 0; c < length; c++)
+                dgamma[c] = (dy_d[c] - dy[c] * inverse * d[c]) * (double)p->rstd[first + begin + c];
+        store(p->dgamma + first + begin, dgamma, length, p->accumulate);
     }
 }
 

@@ -147,11 +147,12 @@ static void collect_moments(const bnorm_kernels *k, const bnorm_order *o, const 
     }
 }
 
-/* A pivot for dy, from the first super-rows of a segment; 0 but where all values lie on one side, far from 0. */
+/* A pivot for dy, from the first 16 or more values of a segment; 0 but where these all lie on one side, far from 0. */
 static void locate_dy(const bnorm_kernels *k, const bnorm_order *o, const float *dy, size_t units, segment_range range,
                       const bnorm_scratch *s)
 {
-    const size_t channels = units * o->walk.width, rows = bnorm_min(BNORM_GROUP, range.end - range.begin);
+    const size_t channels = units * o->walk.width, few = bnorm_ceil_div(BNORM_GROUP, o->walk.folded);
+    const size_t rows = bnorm_min(few, range.end - range.begin);
     bnorm_collection c = { .terms = BNORM_SQUARES, .units = units, .first = range.begin, .rows = rows, .x = dy };
     bnorm_order of_dy = *o;
     of_dy.walk.x = o->walk.dy;

@@ -14,8 +14,9 @@ static void recenter_f64(size_t channels, double count, const float *restrict su
 static void locate_f64(size_t channels, double count, const float *restrict sum, const float *restrict sum_sq,
                        float *restrict pivot)
 {
+    double inverse = 1.0 / count;
     for (size_t c = 0; c < channels; c++) {
-        double mean = (double)sum[c] / count, square = (double)sum_sq[c] / count;
+        double mean = (double)sum[c] * inverse, square = (double)sum_sq[c] * inverse;
         pivot[c] = mean * mean * 65.0 > square * 64.0 ? (float)mean : 0.0f; /* a NaN, too, gives 0 */
     }
 }
@@ -154,12 +155,13 @@ static void gradient_f64(size_t channels, double count, const double *const *sum
                          float *restrict dy_mean, float *restrict slope, float *restrict offset)
 {
     const double *restrict sum_dy = sums[0], *restrict sum_d = sums[1], *restrict sum_dy_d = sums[2];
+    double inverse = 1.0 / count;
     for (size_t c = 0; c < channels; c++) {
-        double mean = sum_dy[c] / count, r = (double)rstd[c]; /* a division: exact where all dy are the same */
+        double mean = sum_dy[c] / count, r = (double)rstd[c]; /* divided: exact where all dy are the same */
         float high = (float)mean;
-        float b = (float)(-(sum_dy_d[c] - mean * sum_d[c]) / count * (r * r));
+        float b = (float)(-(sum_dy_d[c] - mean * sum_d[c]) * inverse * (r * r));
         dy_mean[c] = high;
         slope[c] = b;
-        offset[c] = (float)(((double)high - mean) - (double)b * (sum_d[c] / count));
+        offset[c] = (float)(((double)high - mean) - (double)b * (sum_d[c] * inverse));
     }
 }
