@@ -91,9 +91,9 @@ def print_context(context, best):
     peers = [f"oneDNN {context['onednn']}"] if "onednn" in context else []
     print(f"- {', '.join([context['compiler'], *peers, context['date'], *load])}")
     print(f"- `bnorm-bench {context['arguments']}`\n")
-    print(f"GB/s, the tensor read and written once each. /scalar, /onednn: {best} over portable C and over oneDNN. limit:")
-    print(f"{best} as a fraction of the best copy of that size. cold: x and y together exceed the last-level cache. t1, t2")
-    print("...: threads.\n")
+    print(f"GB/s, each tensor read or written once: two, in backward three. /scalar, /onednn: {best} over portable C and over")
+    print(f"oneDNN. limit: {best} as a fraction of the best copy of that size, in backward of the best loop that makes one")
+    print("tensor of two. cold: the tensors together exceed the last-level cache. t1, t2 ...: threads.\n")
 
 
 def main(path):
