@@ -350,7 +350,9 @@ bnorm_status bnorm_backward_apply_on(const bnorm_machine *m, const bnorm_shape *
         status = check_memory(&g, &p, x, dy, dx, bnorm_doubles(sums, BNORM_STATISTICS * g.channels, false), no_range);
     if (status)
         return status;
-    const reduced all = { &p, (double)count, { sums, sums + g.channels, sums + 2 * g.channels } };
+    reduced all = { .params = &p, .count = (double)count };
+    for (size_t i = 0; sums && i < BNORM_STATISTICS; i++)
+        all.sums[i] = sums + i * g.channels;
     if (count == 0)
         store_no_gradients(&p, g.channels);
     else if (sums)

@@ -366,6 +366,8 @@ static void check_steps(void)
     CALL(backward_apply, BNORM_OK, c.y = NULL);
     CALL(backward_apply, BNORM_OK, c.y = NULL; c.x = c.dy = NULL);
     CALL(backward_apply, BNORM_NULL_POINTER, c.sums = NULL);
+    CALL(backward_apply, BNORM_OK, c.sums = NULL; c.backward.dgamma = c.backward.dbeta = NULL; c.x = NULL; c.count = 0;
+         c.backward.statistics = BNORM_FROZEN_STATISTICS; c.backward.var = parameters[1]);
     CALL(backward_apply, BNORM_NULL_POINTER, c.dy = NULL);
     CALL(backward_apply, BNORM_BAD_SHAPE, c.count = BATCH * POINTS - 1);
     CALL(backward_apply, BNORM_OVERLAP, c.backward.dgamma = out.y);
