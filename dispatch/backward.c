@@ -5,23 +5,40 @@
 
 #include "internal.h"
 
+/* A call's arguments, checked; first in what each call keeps. */
+typedef struct call {
+    bnorm_backward_params p;
+    bnorm_fusion f;
+} call;
+
 static bool is_frozen(const bnorm_backward_params *p)
 {
     return p->statistics == BNORM_FROZEN_STATISTICS;
 }
 
-static bnorm_map map_of(const bnorm_backward_params *p)
+static bool is_activated(const call *c)
 {
-    if (p->activation == BNORM_RELU)
-        return is_frozen(p) ? BNORM_FROZEN_RELU : BNORM_GRADIENT_RELU;
-    return is_frozen(p) ? BNORM_FROZEN : BNORM_GRADIENT;
+    return c->f.activation != BNORM_IDENTITY;
 }
 
-static bnorm_collector collector_of(const bnorm_machine *m, const bnorm_backward_params *p, const void *x,
-                                    const void *dy)
+static bnorm_map map_of(const call *c, const void *dx)
 {
-    const bool relu = p->activation == BNORM_RELU;
-    return (bnorm_collector){ m->kernels, relu ? BNORM_PRODUCTS_RELU : BNORM_PRODUCTS, !relu && !is_frozen(p), x, dy };
+    return is_frozen(&c->p) || !dx ? BNORM_FROZEN : BNORM_GRADIENT;
+}
+
+static const bnorm_fusion *fusion_of(const call *c)
+{
+    return is_activated(c) || c->f.dresidual ? &c->f : NULL;
+}
+
+static bnorm_collector collector_of(const bnorm_machine *m, const call *c, const void *x, const void *dy)
+{
+    return (bnorm_collector){ .kernels = m->kernels,
+                              .terms = is_activated(c) ? BNORM_PRODUCTS_FUSED : BNORM_PRODUCTS,
+                              .centered = !is_activated(c) && !is_frozen(&c->p),
+                              .x = x,
+                              .dy = dy,
+                              .fusion = fusion_of(c) };
 }
 
 static bool needs_sums(const bnorm_backward_params *p, const void *dx)
@@ -29,14 +46,10 @@ static bool needs_sums(const bnorm_backward_params *p, const void *dx)
     return p->dgamma || p->dbeta || (dx && !is_frozen(p));
 }
 
-static bool needs_x(const bnorm_backward_params *p, const void *dx)
+/* For dx and dresidual alone. */
+static bool applying_needs_x(const call *c, const void *dx)
 {
-    return p->activation == BNORM_RELU || p->dgamma || (dx && !is_frozen(p));
-}
-
-static const float *from(const float *array, size_t channel)
-{
-    return array ? array + channel : NULL;
+    return (is_activated(c) && !c->f.mask) || (dx && !is_frozen(&c->p));
 }
 
 /* ---- From statistics to coefficients and gradients of the parameters ---- */
@@ -45,17 +58,12 @@ static const float *from(const float *array, size_t channel)
 static void forward_coefficients(const bnorm_kernels *kernels, const bnorm_backward_params *p, size_t first,
                                  size_t channels, float *const k[BNORM_COEFFICIENTS])
 {
-    memcpy(k[BNORM_CENTER], p->mean + first, channels * sizeof(float));
-    if (!is_frozen(p)) {
-        kernels->coefficients_f64(channels, from(p->mean_low, first), p->rstd + first, from(p->gamma, first),
-                                  from(p->beta, first), k[BNORM_SCALE], k[BNORM_SHIFT]);
-        return;
-    }
-    kernels->scale_f64(channels, p->var + first, from(p->gamma, first), (double)p->epsilon, k[BNORM_SCALE]);
-    if (p->beta)
-        memcpy(k[BNORM_SHIFT], p->beta + first, channels * sizeof(float));
+    const float *mean = p->mean + first, *gamma = bnorm_from(p->gamma, first), *beta = bnorm_from(p->beta, first);
+    if (is_frozen(p))
+        bnorm_given_coefficients(kernels, channels, mean, p->var + first, gamma, beta, p->epsilon, k);
     else
-        memset(k[BNORM_SHIFT], 0, channels * sizeof(float));
+        bnorm_saved_coefficients(kernels, channels, mean, bnorm_from(p->mean_low, first), p->rstd + first, gamma, beta,
+                                 k);
 }
 
 static void store(float *gradients, const double *values, size_t channels, int accumulate)
@@ -100,14 +108,15 @@ static void store_no_gradients(const bnorm_backward_params *p, size_t channels)
 static void prepare(const bnorm_two_pass *job, size_t channel, size_t lanes, const bnorm_scratch *s)
 {
     const size_t used = bnorm_min(lanes, job->geometry.channels - channel);
-    forward_coefficients(job->collector.kernels, job->context, channel, used, s->k);
-    for (int c = BNORM_CENTER; c <= BNORM_SHIFT; c++)
-        memset(s->k[c] + used, 0, (lanes - used) * sizeof(float));
+    const call *c = job->context;
+    forward_coefficients(job->collector.kernels, &c->p, channel, used, s->k);
+    for (int i = BNORM_CENTER; i <= BNORM_SHIFT; i++)
+        memset(s->k[i] + used, 0, (lanes - used) * sizeof(float));
 }
 
 static void finish(const bnorm_two_pass *job, size_t channel, size_t lanes, const bnorm_scratch *s)
 {
-    const bnorm_backward_params *p = job->context;
+    const bnorm_backward_params *p = &((const call *)job->context)->p;
     const double count = (double)(job->geometry.batch * job->geometry.points);
     const double *const sums[BNORM_STATISTICS] = { s->all[0], s->all[1], s->all[2] };
     const size_t used = bnorm_min(lanes, job->geometry.channels - channel);
@@ -123,8 +132,6 @@ static bnorm_status check_params(const bnorm_backward_params *p)
 {
     if (p->statistics != BNORM_BATCH_STATISTICS && p->statistics != BNORM_FROZEN_STATISTICS)
         return BNORM_BAD_STATISTICS;
-    if (p->activation != BNORM_IDENTITY && p->activation != BNORM_RELU)
-        return BNORM_BAD_ACTIVATION;
     if (is_frozen(p) && !bnorm_valid_epsilon(p->epsilon))
         return BNORM_BAD_EPSILON;
     if (!bnorm_valid_hint(p->hint))
@@ -132,7 +139,29 @@ static bnorm_status check_params(const bnorm_backward_params *p)
     return p->mean && (is_frozen(p) ? p->var : p->rstd) ? BNORM_OK : BNORM_NULL_POINTER;
 }
 
-static bnorm_status check_tensors(const bnorm_geometry *g, const void *x, bool x_needed, const void *dy, const void *dx)
+/* What all calls begin with. */
+static bnorm_status read_call(const bnorm_machine *m, const bnorm_shape *shape, const bnorm_backward_params *params,
+                              const bnorm_executor *executor, bnorm_geometry *g, call *c)
+{
+    bnorm_status status = bnorm_check_call(shape, g, &c->p, sizeof(c->p), params, executor);
+    if (!status)
+        status = bnorm_read_epilogue(m, c->p.epilogue, &c->f);
+    if (status)
+        return status;
+    c->f.dresidual = c->p.dresidual;
+    return check_params(&c->p);
+}
+
+/* Whether an output is not an input, nor in its way. */
+static bnorm_status check_apart(const bnorm_geometry *g, const void *in, bool in_out, const void *out, bool out_out)
+{
+    if (!in || !out)
+        return BNORM_OK;
+    return in == out ? BNORM_OVERLAP : bnorm_check_tensors(g, in, in_out, out, out_out);
+}
+
+static bnorm_status check_tensors(const bnorm_geometry *g, const bnorm_fusion *f, const void *x, bool x_needed,
+                                  const void *dy, const void *dx)
 {
     bnorm_status status = BNORM_OK;
     if (g->empty)
@@ -143,16 +172,28 @@ static bnorm_status check_tensors(const bnorm_geometry *g, const void *x, bool x
         status = bnorm_check_tensors(g, dy, true, dx, false);
     if (!status && dx && x_needed)
         status = bnorm_check_tensors(g, x, false, dx, false);
-    return status;
+    if (!status && f->dresidual)
+        status = bnorm_check_tensors(g, dy, true, f->dresidual, true);
+    if (!status && f->dresidual && f->residual)
+        status = bnorm_check_tensors(g, f->residual, true, f->dresidual, true);
+    if (!status)
+        status = check_apart(g, f->residual, true, dx, false);
+    if (!status)
+        status = check_apart(g, dx, false, f->dresidual, true);
+    return status || !x_needed ? status : check_apart(g, x, false, f->dresidual, true);
 }
 
-static bnorm_status check_memory(const bnorm_geometry *g, const bnorm_backward_params *p, const void *x, const void *dy,
-                                 const void *dx, bnorm_range sums, bnorm_range workspace)
+static bnorm_status check_memory(const bnorm_geometry *g, const call *c, const void *x, const void *dy, const void *dx,
+                                 bnorm_range sums, bnorm_range workspace)
 {
+    const bnorm_backward_params *p = &c->p;
     const bnorm_range ranges[] = {
         bnorm_floats(x, g->in_extent, false),
         bnorm_floats(dy, g->out_extent, false),
         bnorm_floats(dx, g->in_extent, true),
+        bnorm_floats(c->f.residual, g->out_extent, false),
+        bnorm_floats(c->f.dresidual, g->out_extent, true),
+        bnorm_mask_range(g, &c->f, false),
         sums,
         workspace,
         bnorm_floats(p->gamma, g->channels, false),
@@ -163,72 +204,54 @@ static bnorm_status check_memory(const bnorm_geometry *g, const bnorm_backward_p
         bnorm_floats(p->dgamma, g->channels, true),
         bnorm_floats(p->dbeta, g->channels, true),
     };
-    return bnorm_check_ranges(ranges, sizeof(ranges) / sizeof(*ranges), 3);
+    return bnorm_check_ranges(ranges, sizeof(ranges) / sizeof(*ranges), 5);
 }
 
 /* ---- In one call ---- */
 
-/* The tensors that are gone through, each counted once. */
-static size_t bytes_of(const bnorm_geometry *g, const void *x, const void *dy, const void *dx)
-{
-    size_t elements = g->out_extent + (x && x != dy ? g->in_extent : 0);
-    return (elements + (dx && dx != x && dx != dy ? g->in_extent : 0)) * sizeof(float);
-}
-
 /* Coefficients that no sums are needed for. */
-static void frozen_coefficients(const bnorm_one_pass *pass, size_t first, size_t channels,
-                                float *const k[BNORM_COEFFICIENTS])
+static void given_coefficients(const bnorm_one_pass *pass, size_t first, size_t channels,
+                               float *const k[BNORM_COEFFICIENTS])
 {
-    forward_coefficients(pass->application.kernels, pass->context, first, channels, k);
-}
-
-static void run_one_pass(bnorm_one_pass *pass, const bnorm_machine *m, bnorm_hint hint, const bnorm_executor *executor)
-{
-    bnorm_application *a = &pass->application;
-    bool in_place = a->y == a->x || a->y == a->dy;
-    a->sweep.stream =
-        bnorm_should_stream(hint, bytes_of(a->geometry, a->x, a->dy, a->y) > m->tuning.shared_cache, in_place);
-    bnorm_run_one_pass(pass, &m->tuning, executor);
+    forward_coefficients(pass->application.kernels, &((const call *)pass->context)->p, first, channels, k);
 }
 
 bnorm_status bnorm_backward_on(const bnorm_machine *m, const bnorm_shape *shape, const bnorm_backward_params *params,
                                const void *x, const void *dy, void *dx, void *workspace, size_t workspace_size,
                                const bnorm_executor *executor)
 {
-    bnorm_backward_params p;
-    bnorm_two_pass job = { .finish = finish, .prepare = prepare, .out = dx, .context = &p };
+    call c;
+    bnorm_two_pass job = { .finish = finish, .prepare = prepare, .out = dx, .context = &c };
     const bnorm_geometry *g = &job.geometry;
     const bnorm_range no_range = { NULL, 0, 1, false };
-    bnorm_status status = bnorm_check_call(shape, &job.geometry, &p, sizeof(p), params, executor);
-    if (!status)
-        status = check_params(&p);
-    if (!status)
-        status = check_tensors(g, x, needs_x(&p, dx), dy, dx);
+    bnorm_status status = read_call(m, shape, params, executor, &job.geometry, &c);
     if (status)
         return status;
-    const bool sums = needs_sums(&p, dx) && !g->empty;
-    x = needs_x(&p, dx) ? x : NULL;
-    job.collector = collector_of(m, &p, x, dy);
-    job.map = map_of(&p);
-    job.hint = p.hint;
-    job.in_place = dx == x || dx == dy;
-    job.bytes = bytes_of(g, x, dy, dx);
+    const bool x_needed = applying_needs_x(&c, dx) || c.p.dgamma, sums = needs_sums(&c.p, dx) && !g->empty;
+    status = check_tensors(g, &c.f, x, x_needed, dy, dx);
+    if (status)
+        return status;
+    x = x_needed ? x : NULL;
+    job.collector = collector_of(m, &c, x, dy);
+    job.map = map_of(&c, dx);
+    job.hint = c.p.hint;
     const size_t needed = sums ? bnorm_plan_two_pass(&job, &m->tuning, executor) : 0;
     if (sums)
         status = bnorm_check_workspace(workspace, workspace_size, needed);
     if (!status)
-        status = check_memory(g, &p, x, dy, dx, no_range, (bnorm_range){ workspace, needed, 1, true });
+        status = check_memory(g, &c, x, dy, dx, no_range, (bnorm_range){ workspace, needed, 1, true });
     if (status)
         return status;
     if (g->empty) {
-        store_no_gradients(&p, g->channels);
+        store_no_gradients(&c.p, g->channels);
     } else if (sums) {
         bnorm_run_two_pass(&job, workspace, executor);
-    } else if (dx) {
-        bnorm_one_pass pass = { .application = { m->kernels, g, job.map, { 0 }, x, dy, dx },
-                                .coefficients = frozen_coefficients,
-                                .context = &p };
-        run_one_pass(&pass, m, p.hint, executor);
+    } else if (dx || c.f.dresidual) {
+        bnorm_one_pass pass = { .application = { m->kernels, g, job.map, { 0 }, x, dy, dx, fusion_of(&c) },
+                                .hint = c.p.hint,
+                                .coefficients = given_coefficients,
+                                .context = &c };
+        bnorm_run_one_pass(&pass, &m->tuning, executor);
     }
     return BNORM_OK;
 }
@@ -243,18 +266,11 @@ bnorm_status bnorm_backward(const bnorm_shape *shape, const bnorm_backward_param
 
 /* ---- In steps ---- */
 
-/* Where the sums go, and the parameters. */
+/* Where the sums go. */
 typedef struct reduction {
-    const bnorm_backward_params *params;
+    call call; /* first: it is what prepare() looks for */
     double *sums; /* [BNORM_STATISTICS][channels] */
 } reduction;
-
-static void prepare_reduction(const bnorm_two_pass *job, size_t channel, size_t lanes, const bnorm_scratch *s)
-{
-    bnorm_two_pass backward = *job;
-    backward.context = ((const reduction *)job->context)->params;
-    prepare(&backward, channel, lanes, s);
-}
 
 static void keep_sums(const bnorm_two_pass *job, size_t channel, size_t lanes, const bnorm_scratch *s)
 {
@@ -268,27 +284,26 @@ bnorm_status bnorm_backward_reduce_on(const bnorm_machine *m, const bnorm_shape 
                                       const bnorm_backward_params *params, const void *x, const void *dy, double *sums,
                                       void *workspace, size_t workspace_size, const bnorm_executor *executor)
 {
-    bnorm_backward_params p;
-    const reduction out = { &p, sums };
-    bnorm_two_pass job = { .finish = keep_sums, .prepare = prepare_reduction, .context = &out };
+    reduction r = { .sums = sums };
+    call *c = &r.call;
+    bnorm_two_pass job = { .finish = keep_sums, .prepare = prepare, .context = &r };
     const bnorm_geometry *g = &job.geometry;
-    bnorm_status status = bnorm_check_call(shape, &job.geometry, &p, sizeof(p), params, executor);
-    if (!status)
-        status = check_params(&p);
+    bnorm_status status = read_call(m, shape, params, executor, &job.geometry, c);
     if (!status && !sums)
         status = BNORM_NULL_POINTER;
-    if (!status)
-        status = check_tensors(g, x, true, dy, NULL);
     if (status)
         return status;
-    p.dgamma = p.dbeta = NULL; /* not of this step */
-    job.collector = collector_of(m, &p, x, dy);
-    job.bytes = bytes_of(g, x, dy, NULL);
+    c->p.dgamma = c->p.dbeta = c->f.dresidual = NULL; /* not of this step */
+    status = check_tensors(g, &c->f, x, true, dy, NULL);
+    if (status)
+        return status;
+    job.collector = collector_of(m, c, x, dy);
+    job.map = map_of(c, NULL);
     const size_t needed = g->empty ? 0 : bnorm_plan_two_pass(&job, &m->tuning, executor);
     if (!g->empty)
         status = bnorm_check_workspace(workspace, workspace_size, needed);
     if (!status)
-        status = check_memory(g, &p, x, dy, NULL, bnorm_doubles(sums, BNORM_STATISTICS * g->channels, true),
+        status = check_memory(g, c, x, dy, NULL, bnorm_doubles(sums, BNORM_STATISTICS * g->channels, true),
                               (bnorm_range){ workspace, needed, 1, true });
     if (status)
         return status;
@@ -320,7 +335,7 @@ static void reduced_coefficients(const bnorm_one_pass *pass, size_t first, size_
     const reduced *r = pass->context;
     const bnorm_kernels *kernels = pass->application.kernels;
     forward_coefficients(kernels, r->params, first, channels, k);
-    if (is_frozen(r->params))
+    if (pass->application.map != BNORM_GRADIENT)
         return;
     const double *const sums[BNORM_STATISTICS] = { r->sums[0] + first, r->sums[1] + first, r->sums[2] + first };
     kernels->gradient_f64(channels, r->count, sums, r->params->rstd + first, k[BNORM_DY_MEAN], k[BNORM_SLOPE],
@@ -331,38 +346,39 @@ bnorm_status bnorm_backward_apply_on(const bnorm_machine *m, const bnorm_shape *
                                      const bnorm_backward_params *params, uint64_t count, const double *sums,
                                      const void *x, const void *dy, void *dx, const bnorm_executor *executor)
 {
-    bnorm_backward_params p;
+    call c;
     bnorm_geometry g;
     const bnorm_range no_range = { NULL, 0, 1, false };
-    bnorm_status status = bnorm_check_call(shape, &g, &p, sizeof(p), params, executor);
-    if (!status)
-        status = check_params(&p);
-    if (!status && needs_sums(&p, dx) && !sums)
+    bnorm_status status = read_call(m, shape, params, executor, &g, &c);
+    if (!status && needs_sums(&c.p, dx) && !sums)
         status = BNORM_NULL_POINTER;
-    if (!status && needs_sums(&p, dx) && count < (uint64_t)g.batch * g.points)
+    if (!status && needs_sums(&c.p, dx) && count < (uint64_t)g.batch * g.points)
         status = BNORM_BAD_SHAPE;
-    const bool x_needed = dx && map_of(&p) != BNORM_FROZEN;
-    if (!status && dx)
-        status = check_tensors(&g, x, x_needed, dy, dx);
-    x = x_needed ? x : NULL;
-    dy = dx ? dy : NULL;
-    if (!status)
-        status = check_memory(&g, &p, x, dy, dx, bnorm_doubles(sums, BNORM_STATISTICS * g.channels, false), no_range);
     if (status)
         return status;
-    reduced all = { .params = &p, .count = (double)count };
+    const bool writes = dx || c.f.dresidual, x_needed = writes && applying_needs_x(&c, dx);
+    if (writes)
+        status = check_tensors(&g, &c.f, x, x_needed, dy, dx);
+    x = x_needed ? x : NULL;
+    dy = writes ? dy : NULL;
+    if (!status)
+        status = check_memory(&g, &c, x, dy, dx, bnorm_doubles(sums, BNORM_STATISTICS * g.channels, false), no_range);
+    if (status)
+        return status;
+    reduced all = { .params = &c.p, .count = (double)count };
     for (size_t i = 0; sums && i < BNORM_STATISTICS; i++)
         all.sums[i] = sums + i * g.channels;
     if (count == 0)
-        store_no_gradients(&p, g.channels);
+        store_no_gradients(&c.p, g.channels);
     else if (sums)
-        store_gradients(&p, (double)count, 0, g.channels, all.sums);
-    if (!dx || g.empty)
+        store_gradients(&c.p, (double)count, 0, g.channels, all.sums);
+    if (!writes || g.empty)
         return BNORM_OK;
-    bnorm_one_pass pass = { .application = { m->kernels, &g, map_of(&p), { 0 }, x, dy, dx },
+    bnorm_one_pass pass = { .application = { m->kernels, &g, map_of(&c, dx), { 0 }, x, dy, dx, fusion_of(&c) },
+                            .hint = c.p.hint,
                             .coefficients = reduced_coefficients,
                             .context = &all };
-    run_one_pass(&pass, m, p.hint, executor);
+    bnorm_run_one_pass(&pass, &m->tuning, executor);
     return BNORM_OK;
 }
 

@@ -93,13 +93,13 @@ static void run_kernel(const bnorm_kernels *k, const bnorm_walk *w, const bnorm_
 static void find_pivot(const bnorm_kernels *k, const bnorm_order *o, const float *x, size_t units, size_t first,
                        size_t rows, const bnorm_scratch *s)
 {
-    const bnorm_collection c = { .terms = BNORM_VALUES,
+    const bnorm_collection c = { .terms = BNORM_SQUARES, /* the squares are not needed, nor in the way */
                                  .units = units,
                                  .first = first,
                                  .rows = rows,
                                  .x = x,
                                  .pivot = s->pivot,
-                                 .sum = { s->sum[0] } };
+                                 .sum = { s->sum[0], s->sum[1] } };
     first_values(&o->walk, x, units, first, s->pivot);
     run_kernel(k, &o->walk, &c);
     k->recenter_f64(units * o->walk.width, (double)values_in(o, first, rows), s->sum[0], s->pivot);
@@ -163,7 +163,7 @@ static void locate_dy(const bnorm_kernels *k, const bnorm_order *o, const float 
 }
 
 static void collect_products(const bnorm_collector *job, const bnorm_order *o, const float *x, const float *dy,
-                             size_t units, segment_range range, const bnorm_scratch *s, double *const *sums)
+                             size_t at, size_t units, segment_range range, const bnorm_scratch *s, double *const *sums)
 {
     const bnorm_kernels *k = job->kernels;
     const size_t channels = units * o->walk.width, rows = range.end - range.begin;
@@ -172,6 +172,8 @@ static void collect_products(const bnorm_collector *job, const bnorm_order *o, c
     c.dy_pivot = s->pivot;
     c.scale = s->k[BNORM_SCALE];
     c.shift = s->k[BNORM_SHIFT];
+    c.fusion = job->fusion;
+    c.at = at;
     if (job->centered)
         locate_dy(k, o, dy, units, range, s);
     else
@@ -190,7 +192,7 @@ void bnorm_collect_segment(const bnorm_collector *job, const bnorm_order *o, siz
     if (job->terms == BNORM_SQUARES)
         collect_moments(job->kernels, o, x, units, range, s, statistics[0], statistics[1]);
     else
-        collect_products(job, o, x, dy, units, range, s, statistics);
+        collect_products(job, o, x, dy, job->at + unit * o->walk.dy.unit_stride, units, range, s, statistics);
 }
 
 void bnorm_merge_segment(const bnorm_collector *job, const bnorm_order *o, size_t channels, size_t segment,

@@ -4,19 +4,26 @@
 
 #include "internal.h"
 
-static void coefficients(const bnorm_one_pass *pass, size_t first, size_t channels, float *const k[BNORM_COEFFICIENTS])
+void bnorm_given_coefficients(const bnorm_kernels *kernels, size_t channels, const float *mean, const float *var,
+                              const float *gamma, const float *beta, float epsilon, float *const k[BNORM_COEFFICIENTS])
 {
-    const bnorm_infer_params *p = pass->context;
-    pass->application.kernels->scale_f64(channels, p->var + first, p->gamma ? p->gamma + first : NULL,
-                                         (double)p->epsilon, k[BNORM_SCALE]);
-    memcpy(k[BNORM_CENTER], p->mean + first, channels * sizeof(float));
-    if (p->beta)
-        memcpy(k[BNORM_SHIFT], p->beta + first, channels * sizeof(float));
+    kernels->scale_f64(channels, var, gamma, (double)epsilon, k[BNORM_SCALE]);
+    memcpy(k[BNORM_CENTER], mean, channels * sizeof(float));
+    if (beta)
+        memcpy(k[BNORM_SHIFT], beta, channels * sizeof(float));
     else
         memset(k[BNORM_SHIFT], 0, channels * sizeof(float));
 }
 
-static bnorm_status check(const bnorm_geometry *g, const bnorm_infer_params *p, const void *x, const void *y)
+static void coefficients(const bnorm_one_pass *pass, size_t first, size_t channels, float *const k[BNORM_COEFFICIENTS])
+{
+    const bnorm_infer_params *p = pass->context;
+    bnorm_given_coefficients(pass->application.kernels, channels, p->mean + first, p->var + first,
+                             bnorm_from(p->gamma, first), bnorm_from(p->beta, first), p->epsilon, k);
+}
+
+static bnorm_status check(const bnorm_geometry *g, const bnorm_infer_params *p, const bnorm_fusion *f, const void *x,
+                          const void *y)
 {
     if (!bnorm_valid_epsilon(p->epsilon))
         return BNORM_BAD_EPSILON;
@@ -26,15 +33,20 @@ static bnorm_status check(const bnorm_geometry *g, const bnorm_infer_params *p, 
         return BNORM_NULL_POINTER;
     if (g->empty)
         return BNORM_OK;
-    bnorm_status status = bnorm_check_tensors(g, x, false, y, true);
+    bnorm_status status = bnorm_check_forward(g, f, x, y);
     if (status)
         return status;
     const bnorm_range ranges[] = {
-        bnorm_floats(x, g->in_extent, false),       bnorm_floats(y, g->out_extent, true),
-        bnorm_floats(p->mean, g->channels, false),  bnorm_floats(p->var, g->channels, false),
-        bnorm_floats(p->gamma, g->channels, false), bnorm_floats(p->beta, g->channels, false),
+        bnorm_floats(x, g->in_extent, false),
+        bnorm_floats(y, g->out_extent, true),
+        bnorm_floats(f->residual, g->out_extent, false),
+        bnorm_mask_range(g, f, true),
+        bnorm_floats(p->mean, g->channels, false),
+        bnorm_floats(p->var, g->channels, false),
+        bnorm_floats(p->gamma, g->channels, false),
+        bnorm_floats(p->beta, g->channels, false),
     };
-    return bnorm_check_ranges(ranges, sizeof(ranges) / sizeof(*ranges), 2);
+    return bnorm_check_ranges(ranges, sizeof(ranges) / sizeof(*ranges), 3);
 }
 
 bnorm_status bnorm_infer_on(const bnorm_machine *m, const bnorm_shape *shape, const bnorm_infer_params *params,
@@ -42,16 +54,20 @@ bnorm_status bnorm_infer_on(const bnorm_machine *m, const bnorm_shape *shape, co
 {
     bnorm_geometry g;
     bnorm_infer_params p;
+    bnorm_fusion f;
     bnorm_status status = bnorm_check_call(shape, &g, &p, sizeof(p), params, executor);
     if (!status)
-        status = check(&g, &p, x, y);
+        status = bnorm_read_epilogue(m, p.epilogue, &f);
+    if (!status)
+        status = check(&g, &p, &f, x, y);
     if (status || g.empty)
         return status;
-    bnorm_one_pass pass = { .application = { m->kernels, &g, BNORM_NORMALISE, { 0 }, x, NULL, y },
-                            .coefficients = coefficients,
-                            .context = &p };
-    bool cold = bnorm_bytes(&g, x == y) > m->tuning.shared_cache;
-    pass.application.sweep.stream = bnorm_should_stream(p.hint, cold, x == y);
+    bnorm_one_pass pass = {
+        .application = { m->kernels, &g, BNORM_NORMALISE, { 0 }, x, NULL, y, bnorm_forward_fusion(&f) },
+        .hint = p.hint,
+        .coefficients = coefficients,
+        .context = &p
+    };
     bnorm_run_one_pass(&pass, &m->tuning, executor);
     return BNORM_OK;
 }

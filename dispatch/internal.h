@@ -16,6 +16,8 @@ void bnorm_cpu_caches(size_t *core, size_t *shared);
 /* The index-th best table that runs here, or NULL. */
 const bnorm_kernels *bnorm_kernels_at(size_t index);
 const bnorm_kernels *bnorm_kernels_chosen(void);
+/* Whether this CPU has what BNORM_CPU_ bits name. */
+bool bnorm_runs(unsigned cpu);
 
 /* ---- shape.c ---- */
 
@@ -39,7 +41,7 @@ typedef struct bnorm_range {
     bool written;
 } bnorm_range;
 
-static inline bnorm_range bnorm_floats(const float *array, size_t count, bool written)
+static inline bnorm_range bnorm_floats(const void *array, size_t count, bool written)
 {
     return (bnorm_range){ array, count * sizeof(float), sizeof(float), written };
 }
@@ -66,6 +68,12 @@ bnorm_status bnorm_check_workspace(const void *workspace, size_t size, size_t ne
 bool bnorm_valid_channels(size_t channels);
 bool bnorm_valid_epsilon(float epsilon);
 bool bnorm_valid_hint(bnorm_hint hint);
+
+/* An array's part from a channel on, if there is an array. */
+static inline const float *bnorm_from(const float *array, size_t channel)
+{
+    return array ? array + channel : NULL;
+}
 
 static inline size_t bnorm_min(size_t a, size_t b)
 {
@@ -100,15 +108,19 @@ typedef struct bnorm_machine {
 
 bnorm_machine bnorm_this_machine(void);
 
-/* What inference and training go through. */
-static inline size_t bnorm_bytes(const bnorm_geometry *g, bool in_place)
-{
-    return (g->in_extent + (in_place ? 0 : g->out_extent)) * sizeof(float);
-}
+/* ---- epilogue.c ---- */
 
-static inline bool bnorm_should_stream(bnorm_hint hint, bool cold, bool in_place)
+/* NULL is an epilogue that does nothing. */
+bnorm_status bnorm_read_epilogue(const bnorm_machine *machine, const bnorm_epilogue *given, bnorm_fusion *fusion);
+/* The tensors of a call that writes y. */
+bnorm_status bnorm_check_forward(const bnorm_geometry *geometry, const bnorm_fusion *fusion, const void *x,
+                                 const void *y);
+bnorm_range bnorm_mask_range(const bnorm_geometry *geometry, const bnorm_fusion *fusion, bool written);
+
+/* NULL where a forward call has nothing to fuse. */
+static inline const bnorm_fusion *bnorm_forward_fusion(const bnorm_fusion *f)
 {
-    return !in_place && (hint == BNORM_STREAM || (hint == BNORM_AUTO && cold));
+    return f->activation || f->residual ? f : NULL;
 }
 
 /* ---- region.c ---- */
@@ -153,9 +165,19 @@ typedef struct bnorm_application {
     const bnorm_geometry *geometry;
     bnorm_map map;
     bnorm_sweep sweep;
-    const float *x, *dy;
-    float *y;
+    const float *x, *dy; /* NULL where the map does not use it */
+    float *y; /* NULL where only dresidual is wanted */
+    const bnorm_fusion *fusion;
 } bnorm_application;
+
+/* Of the tensors that it goes through, each counted once; and whether one that is read is y. */
+size_t bnorm_bytes(const bnorm_application *application);
+bool bnorm_in_place(const bnorm_application *application);
+
+static inline bool bnorm_should_stream(const bnorm_application *a, bnorm_hint hint, bool cold)
+{
+    return (hint == BNORM_STREAM || (hint == BNORM_AUTO && cold)) && !bnorm_in_place(a);
+}
 
 /* In a region, whose first channel's coefficients come first; padding becomes zero. */
 void bnorm_apply_region(const bnorm_application *application, const bnorm_region *region,
@@ -191,6 +213,8 @@ typedef struct bnorm_collector {
     bnorm_terms terms;
     bool centered; /* products are taken of dy about a pivot: its mean will be subtracted, and no value is masked */
     const float *x, *dy;
+    const bnorm_fusion *fusion; /* BNORM_PRODUCTS_FUSED */
+    size_t at; /* dy's index in its tensor */
 } bnorm_collector;
 
 /* Scratch memory for the channels of some units. */
@@ -217,11 +241,19 @@ void bnorm_collect_units(const bnorm_collector *collector, const bnorm_order *or
 typedef struct bnorm_one_pass bnorm_one_pass;
 struct bnorm_one_pass {
     bnorm_application application;
+    bnorm_hint hint;
     bnorm_grid grid;
     /* Stores the coefficients of `channels` channels from `first` on. */
     void (*coefficients)(const bnorm_one_pass *pass, size_t first, size_t channels, float *const k[BNORM_COEFFICIENTS]);
     const void *context;
 };
+
+/* Of statistics that are given, and of those that training saved; the arrays begin with the channel that is first. */
+void bnorm_given_coefficients(const bnorm_kernels *kernels, size_t channels, const float *mean, const float *var,
+                              const float *gamma, const float *beta, float epsilon, float *const k[BNORM_COEFFICIENTS]);
+void bnorm_saved_coefficients(const bnorm_kernels *kernels, size_t channels, const float *mean, const float *low,
+                              const float *rstd, const float *gamma, const float *beta,
+                              float *const k[BNORM_COEFFICIENTS]);
 
 void bnorm_run_one_pass(bnorm_one_pass *pass, const bnorm_tuning *tuning, const bnorm_executor *executor);
 
@@ -244,10 +276,8 @@ struct bnorm_two_pass {
     bnorm_collector collector;
     bnorm_geometry geometry;
     bnorm_map map;
-    float *out; /* NULL: statistics are all */
+    float *out; /* NULL: not wanted */
     bnorm_hint hint;
-    bool in_place;
-    size_t bytes; /* of all tensors that are gone through */
     /* Before statistics are taken of some channels, and after: `lanes` lanes, past the last channel padding. */
     void (*prepare)(const bnorm_two_pass *pass, size_t channel, size_t lanes, const bnorm_scratch *scratch);
     void (*finish)(const bnorm_two_pass *pass, size_t channel, size_t lanes, const bnorm_scratch *scratch);

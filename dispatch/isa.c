@@ -33,10 +33,15 @@ static unsigned cpu(void)
     return bits;
 }
 
+bool bnorm_runs(unsigned bits)
+{
+    return (bits & ~cpu()) == 0;
+}
+
 const bnorm_kernels *bnorm_kernels_at(size_t index)
 {
     for (size_t i = 0; i < sizeof(built) / sizeof(*built); i++)
-        if ((built[i]->cpu & ~cpu()) == 0 && index-- == 0)
+        if (bnorm_runs(built[i]->cpu) && index-- == 0)
             return built[i];
     return NULL;
 }

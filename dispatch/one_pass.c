@@ -10,7 +10,7 @@ enum { HELD = 6144, CACHED_CHANNELS_AT_ONCE = 1024 };
 
 static size_t arrays_of(bnorm_map map)
 {
-    return map == BNORM_NORMALISE ? 3 : BNORM_COEFFICIENTS;
+    return map == BNORM_GRADIENT ? BNORM_COEFFICIENTS : BNORM_SHIFT + 1;
 }
 
 static size_t channels_at_once(const bnorm_application *a)
@@ -54,7 +54,9 @@ static void one_pass_task(void *argument, size_t task)
 
 void bnorm_run_one_pass(bnorm_one_pass *pass, const bnorm_tuning *tuning, const bnorm_executor *executor)
 {
-    const bnorm_geometry *g = pass->application.geometry;
+    bnorm_application *a = &pass->application;
+    const bnorm_geometry *g = a->geometry;
+    a->sweep.stream = bnorm_should_stream(a, pass->hint, bnorm_bytes(a) > tuning->shared_cache);
     pass->grid = bnorm_cut(g, bnorm_useful_width(tuning, g, executor));
     bnorm_run(executor, bnorm_grid_size(pass->grid), one_pass_task, pass);
 }

@@ -59,6 +59,28 @@ bnorm_region bnorm_grid_region(const bnorm_geometry *g, bnorm_grid grid, size_t 
     return region;
 }
 
+size_t bnorm_bytes(const bnorm_application *a)
+{
+    const bool forward = a->map == BNORM_NORMALISE;
+    const float *residual = a->fusion ? a->fusion->residual : NULL,
+                *dresidual = a->fusion ? a->fusion->dresidual : NULL;
+    const float *const tensors[] = { a->x, a->dy, residual, a->y, dresidual };
+    const bool out[] = { false, true, true, forward, true };
+    size_t elements = 0;
+    for (size_t i = 0; i < sizeof(tensors) / sizeof(*tensors); i++) {
+        bool counts = tensors[i];
+        for (size_t j = 0; j < i; j++)
+            counts = counts && tensors[j] != tensors[i];
+        elements += !counts ? 0 : out[i] ? a->geometry->out_extent : a->geometry->in_extent;
+    }
+    return elements * sizeof(float);
+}
+
+bool bnorm_in_place(const bnorm_application *a)
+{
+    return a->y == a->x || a->y == a->dy || (a->fusion && a->y == a->fusion->residual);
+}
+
 static inline size_t offset(const bnorm_strides *strides, size_t image, size_t block, size_t point)
 {
     return image * strides->image + block * strides->block + point * strides->point;
@@ -69,6 +91,7 @@ typedef struct work {
     const bnorm_application *job;
     const bnorm_geometry *geometry;
     const bnorm_region *region;
+    const float *x; /* where it is not used, dy, so that it can be loaded nevertheless */
     const bnorm_strides *x_strides, *dy_strides, *y_strides;
     const float *const *k; /* of the region's first channel */
 } work;
@@ -100,9 +123,11 @@ static void apply_rows(const work *w, size_t image, size_t block, size_t first, 
     t.x_stride = along_images ? w->x_strides->image : w->x_strides->point;
     t.dy_stride = along_images ? w->dy_strides->image : w->dy_strides->point;
     t.y_stride = along_images ? w->y_strides->image : w->y_strides->point;
-    t.x = input_at(w->job->x, w->x_strides, image, block, point, r->lane);
+    t.x = input_at(w->x, w->x_strides, image, block, point, r->lane);
     t.dy = input_at(w->job->dy, w->dy_strides, image, block, point, r->lane);
-    t.y = w->job->y + offset(w->y_strides, image, block, point) + r->lane;
+    t.y = w->job->y ? w->job->y + offset(w->y_strides, image, block, point) + r->lane : NULL;
+    t.fusion = w->job->fusion;
+    t.at = offset(&g->out, image, block, point) + r->lane;
     for (int c = 0; c < BNORM_COEFFICIENTS; c++)
         t.k[c] = w->k[c] + channel;
     t.stream = should_stream(w, t.y, t.y_stride == width ? rows * width : width, t.y_stride);
@@ -122,9 +147,11 @@ static void apply_planes(const work *w, size_t image, size_t block, size_t units
     }
     image += r->image;
     block += r->block;
-    t.x = input_at(w->job->x, w->x_strides, image, block, r->point, first);
+    t.x = input_at(w->x, w->x_strides, image, block, r->point, first);
     t.dy = input_at(w->job->dy, w->dy_strides, image, block, r->point, first);
-    t.y = w->job->y + offset(w->y_strides, image, block, r->point) + first;
+    t.y = w->job->y ? w->job->y + offset(w->y_strides, image, block, r->point) + first : NULL;
+    t.fusion = w->job->fusion;
+    t.at = offset(&w->geometry->out, image, block, r->point) + first;
     for (int c = 0; c < BNORM_COEFFICIENTS; c++)
         t.k[c] = w->k[c] + channel;
     t.stream = should_stream(w, t.y, units * lanes, 0);
@@ -165,7 +192,10 @@ static void apply_image(const work *w, size_t image)
 void bnorm_apply_region(const bnorm_application *job, const bnorm_region *r, const float *const k[BNORM_COEFFICIENTS])
 {
     const bnorm_geometry *g = job->geometry;
-    const work w = { job, g, r, &g->in, &g->out, job->map == BNORM_NORMALISE ? &g->out : &g->in, k };
+    const bool forward = job->map == BNORM_NORMALISE;
+    const work w = {
+        job, g, r, job->x ? job->x : job->dy, job->x ? &g->in : &g->out, &g->out, forward ? &g->out : &g->in, k
+    };
     bool blocks_adjacent = g->in.block == g->block && g->out.block == g->block && r->lanes == g->block;
     bool images_adjacent =
         r->points == g->points && g->in.image == g->points * g->in.point && g->out.image == g->points * g->out.point;

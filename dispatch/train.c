@@ -38,12 +38,21 @@ static void finish(const bnorm_two_pass *job, size_t channel, size_t lanes, cons
     const size_t used = bnorm_min(lanes, job->geometry.channels - channel);
     float *const center = s->k[BNORM_CENTER];
     kernels->finish_f64(used, count, s->all[0], s->all[1], (double)p->epsilon, center, s->low, s->rstd);
-    kernels->coefficients_f64(used, s->low, s->rstd, p->gamma ? p->gamma + channel : NULL,
-                              p->beta ? p->beta + channel : NULL, s->k[BNORM_SCALE], s->k[BNORM_SHIFT]);
+    bnorm_saved_coefficients(kernels, used, center, s->low, s->rstd, bnorm_from(p->gamma, channel),
+                             bnorm_from(p->beta, channel), s->k);
     update_running(p, count, channel, used, s->all[0], s->all[1]);
     save(p->saved_mean, center, channel, used);
     save(p->saved_mean_low, s->low, channel, used);
     save(p->saved_rstd, s->rstd, channel, used);
+}
+
+void bnorm_saved_coefficients(const bnorm_kernels *kernels, size_t channels, const float *mean, const float *low,
+                              const float *rstd, const float *gamma, const float *beta,
+                              float *const k[BNORM_COEFFICIENTS])
+{
+    if (k[BNORM_CENTER] != mean)
+        memcpy(k[BNORM_CENTER], mean, channels * sizeof(float));
+    kernels->coefficients_f64(channels, low, rstd, gamma, beta, k[BNORM_SCALE], k[BNORM_SHIFT]);
 }
 
 /* ---- In one call ---- */
@@ -59,23 +68,26 @@ static bnorm_status check_params(const bnorm_train_params *p)
     return bnorm_valid_hint(p->hint) ? BNORM_OK : BNORM_BAD_HINT;
 }
 
-static bnorm_status check_train(const bnorm_geometry *g, const bnorm_train_params *p, const void *x, const void *y)
+static bnorm_status check_train(const bnorm_geometry *g, const bnorm_train_params *p, const bnorm_fusion *f,
+                                const void *x, const void *y)
 {
     bnorm_status status = check_params(p);
     if (status || g->empty)
         return status;
-    status = bnorm_check_tensors(g, x, false, y, true);
+    status = bnorm_check_forward(g, f, x, y);
     if (status)
         return status;
     return g->batch == 1 && g->points == 1 && p->running_variance == BNORM_UNBIASED ? BNORM_SINGLE_VALUE : BNORM_OK;
 }
 
-static bnorm_status check_train_memory(const bnorm_geometry *g, const bnorm_train_params *p, const void *x,
-                                       const void *y, const void *workspace, size_t needed)
+static bnorm_status check_train_memory(const bnorm_geometry *g, const bnorm_train_params *p, const bnorm_fusion *f,
+                                       const void *x, const void *y, const void *workspace, size_t needed)
 {
     const bnorm_range ranges[] = {
         bnorm_floats(x, g->in_extent, false),
         bnorm_floats(y, g->out_extent, true),
+        bnorm_floats(f->residual, g->out_extent, false),
+        bnorm_mask_range(g, f, true),
         { workspace, needed, 1, true },
         bnorm_floats(p->gamma, g->channels, false),
         bnorm_floats(p->beta, g->channels, false),
@@ -85,7 +97,7 @@ static bnorm_status check_train_memory(const bnorm_geometry *g, const bnorm_trai
         bnorm_floats(p->saved_mean_low, g->channels, true),
         bnorm_floats(p->saved_rstd, g->channels, true),
     };
-    return bnorm_check_ranges(ranges, sizeof(ranges) / sizeof(*ranges), 2);
+    return bnorm_check_ranges(ranges, sizeof(ranges) / sizeof(*ranges), 3);
 }
 
 bnorm_status bnorm_train_on(const bnorm_machine *m, const bnorm_shape *shape, const bnorm_train_params *params,
@@ -93,23 +105,24 @@ bnorm_status bnorm_train_on(const bnorm_machine *m, const bnorm_shape *shape, co
                             const bnorm_executor *executor)
 {
     bnorm_train_params p;
-    bnorm_two_pass job = { .collector = { m->kernels, BNORM_SQUARES, true, x, NULL },
-                           .map = BNORM_NORMALISE,
-                           .out = y };
+    bnorm_fusion f;
+    bnorm_two_pass job = { .collector = { .kernels = m->kernels, .terms = BNORM_SQUARES, .x = x },
+                           .out = y,
+                           .finish = finish,
+                           .context = &p };
     bnorm_status status = bnorm_check_call(shape, &job.geometry, &p, sizeof(p), params, executor);
     if (!status)
-        status = check_train(&job.geometry, &p, x, y);
+        status = bnorm_read_epilogue(m, p.epilogue, &f);
+    if (!status)
+        status = check_train(&job.geometry, &p, &f, x, y);
     if (status || job.geometry.empty)
         return status;
-    job.finish = finish;
-    job.context = &p;
+    job.collector.fusion = bnorm_forward_fusion(&f);
     job.hint = p.hint;
-    job.in_place = x == y;
-    job.bytes = bnorm_bytes(&job.geometry, x == y);
     const size_t needed = bnorm_plan_two_pass(&job, &m->tuning, executor);
     status = bnorm_check_workspace(workspace, workspace_size, needed);
     if (!status)
-        status = check_train_memory(&job.geometry, &p, x, y, workspace, needed);
+        status = check_train_memory(&job.geometry, &p, &f, x, y, workspace, needed);
     if (!status)
         bnorm_run_two_pass(&job, workspace, executor);
     return status;
@@ -141,16 +154,15 @@ bnorm_status bnorm_collect_on(const bnorm_machine *m, const bnorm_shape *shape, 
                               void *workspace, size_t workspace_size, const bnorm_executor *executor)
 {
     const moments out = { mean, m2 };
-    bnorm_two_pass job = { .collector = { m->kernels, BNORM_SQUARES, true, x, NULL }, .map = BNORM_NORMALISE };
+    bnorm_two_pass job = { .collector = { .kernels = m->kernels, .terms = BNORM_SQUARES, .x = x },
+                           .finish = keep_moments,
+                           .context = &out };
     const bnorm_geometry *g = &job.geometry;
     bnorm_status status = bnorm_check_call(shape, &job.geometry, NULL, 0, NULL, executor);
     if (!status && (!mean || !m2 || (!x && !g->empty)))
         status = BNORM_NULL_POINTER;
     if (status)
         return status;
-    job.finish = keep_moments;
-    job.context = &out;
-    job.bytes = bnorm_bytes(g, true);
     const size_t needed = g->empty ? 0 : bnorm_plan_two_pass(&job, &m->tuning, executor);
     const bnorm_range ranges[] = {
         bnorm_floats(x, g->in_extent, false),
@@ -253,32 +265,33 @@ static void saved_coefficients(const bnorm_one_pass *pass, size_t first, size_t 
                                float *const k[BNORM_COEFFICIENTS])
 {
     const bnorm_train_params *p = pass->context;
-    memcpy(k[BNORM_CENTER], p->saved_mean + first, channels * sizeof(float));
-    pass->application.kernels->coefficients_f64(channels, p->saved_mean_low + first, p->saved_rstd + first,
-                                                p->gamma ? p->gamma + first : NULL, p->beta ? p->beta + first : NULL,
-                                                k[BNORM_SCALE], k[BNORM_SHIFT]);
+    bnorm_saved_coefficients(pass->application.kernels, channels, p->saved_mean + first, p->saved_mean_low + first,
+                             p->saved_rstd + first, bnorm_from(p->gamma, first), bnorm_from(p->beta, first), k);
 }
 
-static bnorm_status check_apply(const bnorm_geometry *g, const bnorm_train_params *p, const void *x, const void *y)
+static bnorm_status check_apply(const bnorm_geometry *g, const bnorm_train_params *p, const bnorm_fusion *f,
+                                const void *x, const void *y)
 {
     bnorm_status status = check_params(p);
     if (!status && (!p->saved_mean || !p->saved_mean_low || !p->saved_rstd))
         status = BNORM_NULL_POINTER;
     if (status || g->empty)
         return status;
-    status = bnorm_check_tensors(g, x, false, y, true);
+    status = bnorm_check_forward(g, f, x, y);
     if (status)
         return status;
     const bnorm_range ranges[] = {
         bnorm_floats(x, g->in_extent, false),
         bnorm_floats(y, g->out_extent, true),
+        bnorm_floats(f->residual, g->out_extent, false),
+        bnorm_mask_range(g, f, true),
         bnorm_floats(p->gamma, g->channels, false),
         bnorm_floats(p->beta, g->channels, false),
         bnorm_floats(p->saved_mean, g->channels, false),
         bnorm_floats(p->saved_mean_low, g->channels, false),
         bnorm_floats(p->saved_rstd, g->channels, false),
     };
-    return bnorm_check_ranges(ranges, sizeof(ranges) / sizeof(*ranges), 2);
+    return bnorm_check_ranges(ranges, sizeof(ranges) / sizeof(*ranges), 3);
 }
 
 bnorm_status bnorm_apply_on(const bnorm_machine *m, const bnorm_shape *shape, const bnorm_train_params *params,
@@ -286,16 +299,20 @@ bnorm_status bnorm_apply_on(const bnorm_machine *m, const bnorm_shape *shape, co
 {
     bnorm_geometry g;
     bnorm_train_params p;
+    bnorm_fusion f;
     bnorm_status status = bnorm_check_call(shape, &g, &p, sizeof(p), params, executor);
     if (!status)
-        status = check_apply(&g, &p, x, y);
+        status = bnorm_read_epilogue(m, p.epilogue, &f);
+    if (!status)
+        status = check_apply(&g, &p, &f, x, y);
     if (status || g.empty)
         return status;
-    bnorm_one_pass pass = { .application = { m->kernels, &g, BNORM_NORMALISE, { 0 }, x, NULL, y },
-                            .coefficients = saved_coefficients,
-                            .context = &p };
-    bool cold = bnorm_bytes(&g, x == y) > m->tuning.shared_cache;
-    pass.application.sweep.stream = bnorm_should_stream(p.hint, cold, x == y);
+    bnorm_one_pass pass = {
+        .application = { m->kernels, &g, BNORM_NORMALISE, { 0 }, x, NULL, y, bnorm_forward_fusion(&f) },
+        .hint = p.hint,
+        .coefficients = saved_coefficients,
+        .context = &p
+    };
     bnorm_run_one_pass(&pass, &m->tuning, executor);
     return BNORM_OK;
 }

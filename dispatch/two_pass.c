@@ -22,6 +22,18 @@ enum {
 
 /* ---- The plan ---- */
 
+static bnorm_application application_of(const bnorm_two_pass *job, bnorm_sweep sweep)
+{
+    const bnorm_collector *c = &job->collector;
+    return (bnorm_application){ c->kernels, &job->geometry, job->map, sweep, c->x, c->dy, job->out, c->fusion };
+}
+
+/* Whether statistics are not all. */
+static bool writes(const bnorm_two_pass *job)
+{
+    return job->out || (job->collector.fusion && job->collector.fusion->dresidual);
+}
+
 /* Of all that is read. */
 static size_t bytes_of_unit(const bnorm_two_pass *job)
 {
@@ -54,7 +66,7 @@ static void plan_groups(bnorm_two_pass *job, const bnorm_tuning *tuning, bool co
 {
     bnorm_plan *p = &job->plan;
     size_t core = tuning->core_cache, share = tuning->shared_cache / p->width;
-    p->fetching = job->out && cold && bnorm_planes_possible(&job->geometry) && bytes_of_unit(job) <= share / 4;
+    p->fetching = writes(job) && cold && bnorm_planes_possible(&job->geometry) && bytes_of_unit(job) <= share / 4;
     p->sweep.backwards = cold && !p->fetching;
     cut_groups(job, p->fetching && share / 8 > core / 2 ? share / 8 : core / 2);
 }
@@ -71,13 +83,14 @@ static void plan_split(bnorm_plan *p, const bnorm_tuning *tuning)
 
 static void make_plan(bnorm_two_pass *job, const bnorm_tuning *tuning, const bnorm_executor *executor)
 {
-    const bool cold = job->bytes > tuning->shared_cache / 2; /* what is read is gone through twice */
+    const bnorm_application application = application_of(job, job->plan.sweep);
+    const bool cold = bnorm_bytes(&application) > tuning->shared_cache / 2; /* what is read is gone through twice */
     bnorm_plan *p = &job->plan;
     *p = (bnorm_plan){ .order = bnorm_order_of(&job->geometry, job->collector.terms != BNORM_SQUARES) };
     if (!job->collector.x)
         p->order.walk.x = p->order.walk.dy;
     p->width = bnorm_useful_width(tuning, &job->geometry, executor);
-    p->sweep.stream = bnorm_should_stream(job->hint, cold, job->in_place);
+    p->sweep.stream = bnorm_should_stream(&application, job->hint, cold);
     p->sweep.backwards = p->order.walk.fetch = cold;
     p->split = p->width > 1 && p->order.units < 2 * p->width;
     if (p->split)
@@ -181,8 +194,7 @@ static void prepare(const bnorm_two_pass *job, size_t channel, size_t lanes, con
 static void apply(const bnorm_two_pass *job, const bnorm_region *region, bnorm_sweep sweep, const bnorm_scratch *s,
                   size_t channel)
 {
-    const bnorm_collector *c = &job->collector;
-    const bnorm_application application = { c->kernels, &job->geometry, job->map, sweep, c->x, c->dy, job->out };
+    const bnorm_application application = application_of(job, sweep);
     const float *k[BNORM_COEFFICIENTS];
     for (int i = 0; i < BNORM_COEFFICIENTS; i++)
         k[i] = s->k[i] + channel;
@@ -207,7 +219,7 @@ static void fused_task(void *argument, size_t task)
         prepare(job, unit * width, units * width, &s);
         bnorm_collect_units(&job->collector, &p->order, unit, units, &s);
         job->finish(job, unit * width, units * width, &s);
-        if (!job->out)
+        if (!writes(job))
             continue;
         bnorm_region region = bnorm_whole(&job->geometry);
         bnorm_sweep sweep = p->sweep;
@@ -245,6 +257,7 @@ static void split_collect_task(void *argument, size_t task)
             order.walk.block = order.walk.width;
             collector.x = collector.x ? collector.x + lane : NULL;
             collector.dy = collector.dy ? collector.dy + lane : NULL;
+            collector.at += lane;
         }
         bnorm_collect_segment(&collector, &order, unit, 1, segment, &s, part);
     }
@@ -284,7 +297,7 @@ void bnorm_run_two_pass(bnorm_two_pass *job, void *workspace, const bnorm_execut
     prepare(job, 0, all_lanes(&job->plan.order), &job->whole);
     bnorm_run(executor, job->plan.tasks, split_collect_task, job);
     split_finish(job);
-    if (!job->out)
+    if (!writes(job))
         return;
     job->grid = bnorm_cut(&job->geometry, job->plan.width);
     bnorm_run(executor, bnorm_grid_size(job->grid), split_apply_task, job);

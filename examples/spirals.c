@@ -63,6 +63,9 @@ typedef struct network {
     size_t workspace_size;
 } network;
 
+/* What follows batch norm: the forward calls do it in the same pass, the backward call goes through it. */
+static const bnorm_epilogue relu = { .struct_size = sizeof(relu), .activation = BNORM_RELU };
+
 static void check(bnorm_status status)
 {
     if (status != BNORM_OK) {
@@ -121,13 +124,15 @@ static void normalise(network *net, layer *l, bool training)
                                        .running_var = l->running_var,
                                        .saved_mean = l->mean,
                                        .saved_mean_low = l->mean_low,
-                                       .saved_rstd = l->rstd };
+                                       .saved_rstd = l->rstd,
+                                       .epilogue = &relu };
     const bnorm_infer_params infer = { .struct_size = sizeof(infer),
                                        .mean = l->running_mean,
                                        .var = l->running_var,
                                        .gamma = l->gamma,
                                        .beta = l->beta,
-                                       .epsilon = epsilon };
+                                       .epsilon = epsilon,
+                                       .epilogue = &relu };
     if (training)
         check(bnorm_train(&shape, &train, l->product, l->out, net->workspace, net->workspace_size, NULL));
     else
@@ -142,10 +147,11 @@ static void forward(network *net, const float *points, bool training)
         if (net->batch_norm && !is_last(net, l))
             normalise(net, l, training);
         else
-            for (int i = 0; i < BATCH * l->outputs; i++)
+            for (int i = 0; i < BATCH * l->outputs; i++) {
                 l->out[i] = l->product[i] + l->beta[i % l->outputs];
-        for (int i = 0; !is_last(net, l) && i < BATCH * l->outputs; i++)
-            l->out[i] = l->out[i] > 0.0f ? l->out[i] : 0.0f;
+                if (!is_last(net, l))
+                    l->out[i] = fmaxf(l->out[i], 0.0f);
+            }
     }
 }
 
@@ -154,7 +160,7 @@ static void normalise_backward(network *net, layer *l)
 {
     const bnorm_shape shape = bnorm_nhwc(BATCH, (size_t)l->outputs, 1);
     const bnorm_backward_params params = { .struct_size = sizeof(params),
-                                           .activation = BNORM_RELU, /* no mask was kept */
+                                           .epilogue = &relu,
                                            .gamma = l->gamma,
                                            .beta = l->beta,
                                            .mean = l->mean,

@@ -5,6 +5,9 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+
+#include "../include/bnorm/bnorm.h"
 
 #ifdef __FAST_MATH__
 #error "bnorm rests on each operation being the IEEE one: compile it without -ffast-math"
@@ -64,12 +67,24 @@ static inline size_t bnorm_values_before(const bnorm_walk *w, size_t super_row)
     return super_row / w->run_super_rows * w->run_rows + super_row % w->run_super_rows * w->folded;
 }
 
+/*
+ * What is fused: y = activation(z) of z = (x - center) * scale + shift + residual, and the way back. Each tensor here
+ * is laid out as y, so one index reaches an element of all of them, and its bit of the mask.
+ */
+typedef struct bnorm_fusion {
+    bnorm_activation activation; /* not BNORM_RELU, which is the BNORM_CLAMP between 0 and NaN, no bound */
+    float alpha, beta;
+    float low, high; /* of an activation of two slopes: its mask's bits are those of !(u <= low) && !(u >= high) */
+    const float *residual; /* NULL: none */
+    uint8_t *mask; /* forward: written; backward: read, in place of z; NULL: none */
+    float *dresidual; /* backward: the gradient with respect to z; NULL: not wanted */
+} bnorm_fusion;
+
 /* What is summed, with d = x - pivot. */
 typedef enum bnorm_terms {
-    BNORM_VALUES, /* d */
     BNORM_SQUARES, /* d and d*d */
     BNORM_PRODUCTS, /* e, d and e*d, with e = dy - dy_pivot */
-    BNORM_PRODUCTS_RELU /* the same, with e = dy where d * scale + shift is positive or NaN, else 0 */
+    BNORM_PRODUCTS_FUSED /* the same, with e = the gradient with respect to z, of d = x - center */
 } bnorm_terms;
 
 enum { BNORM_SUMS = 3 }; /* at most */
@@ -80,6 +95,8 @@ typedef struct bnorm_collection {
     size_t units, first, rows;
     const float *x, *dy;
     const float *pivot, *dy_pivot, *scale, *shift; /* [unit][width] */
+    const bnorm_fusion *fusion;
+    size_t at; /* dy's index in its tensor */
     float *sum[BNORM_SUMS]; /* [unit][width], in the order of bnorm_terms */
 } bnorm_collection;
 
@@ -94,13 +111,11 @@ typedef enum bnorm_coefficient {
     BNORM_COEFFICIENTS
 } bnorm_coefficient;
 
-/* How it is computed. Where y = (x - center) * scale + shift is neither positive nor NaN, ReLU takes dy for 0. */
+/* How it is computed, with d = x - center, and dz = dy where nothing is fused. */
 typedef enum bnorm_map {
-    BNORM_NORMALISE, /* y */
-    BNORM_GRADIENT, /* dx = ((dy - dy_mean) + ((x - center) * slope + offset)) * scale */
-    BNORM_GRADIENT_RELU,
-    BNORM_FROZEN, /* dx = dy * scale */
-    BNORM_FROZEN_RELU
+    BNORM_NORMALISE, /* y = d * scale + shift */
+    BNORM_GRADIENT, /* dx = ((dz - dy_mean) + (d * slope + offset)) * scale */
+    BNORM_FROZEN /* dx = dz * scale */
 } bnorm_map;
 
 /* Adjacent units to compute: `lanes` values each, whose channels repeat with `width`, a divisor of a tile. */
@@ -112,8 +127,10 @@ typedef struct bnorm_planes {
     size_t width;
     size_t units, lanes;
     const float *x, *dy;
-    float *y;
+    float *y; /* NULL: only dresidual is wanted */
     const float *k[BNORM_COEFFICIENTS]; /* [unit][width] */
+    const bnorm_fusion *fusion; /* NULL: none, and BNORM_FROZEN does not look at x */
+    size_t at; /* the index of y, or of dy where there is one, in its tensor */
 } bnorm_planes;
 
 /* Rows to compute: `width` lanes, of which `used` are channels and the others padding that becomes zero. */
@@ -126,6 +143,8 @@ typedef struct bnorm_rows {
     float *y;
     size_t y_stride;
     const float *k[BNORM_COEFFICIENTS];
+    const bnorm_fusion *fusion;
+    size_t at;
 } bnorm_rows;
 
 /*
@@ -151,6 +170,7 @@ typedef struct bnorm_rows {
 typedef struct bnorm_kernels {
     const char *name;
     unsigned cpu; /* the BNORM_CPU_ bits that the kernels were compiled for */
+    unsigned sleef; /* those that activations through SLEEF need; a bit that no CPU has where it is not built in */
 #define KERNEL(name, parameters) void(*name) parameters;
 #include "kernels.def"
 #undef KERNEL
@@ -166,8 +186,15 @@ enum {
     BNORM_CPU_AVX512BW = 1 << 5,
     BNORM_CPU_AVX512DQ = 1 << 6,
     BNORM_CPU_AVX512VL = 1 << 7,
-    BNORM_CPU_NEON = 1 << 8
+    BNORM_CPU_NEON = 1 << 8,
+    BNORM_CPU_NONE = 1 << 29 /* that no CPU has */
 };
+
+#ifdef BNORM_SLEEF
+#define BNORM_SLEEF_NEEDS(cpu) (cpu)
+#else
+#define BNORM_SLEEF_NEEDS(cpu) BNORM_CPU_NONE
+#endif
 
 extern const bnorm_kernels bnorm_kernels_scalar;
 extern const bnorm_kernels bnorm_kernels_avx2;

@@ -16,7 +16,9 @@ static void check_same(const job *j, const result *expected, const way *w)
     result r = perform(j, w);
     if (!(w->unwanted & NO_DX))
         check(same_bits(r.y, expected->y, job_elements(j)), "y or dx has other bits than portable C");
-    for (int i = 0; j->op != INFER && i < STATISTICS; i++)
+    if (has_residual(j->op) && is_backward(j->op) && !(w->unwanted & NO_DRESIDUAL))
+        check(same_bits(r.dresidual, expected->dresidual, job_elements(j)), "dresidual has other bits than portable C");
+    for (int i = 0; (is_training(j->op) || is_backward(j->op)) && i < STATISTICS; i++)
         if (!(w->unwanted & (i == 0 ? NO_DGAMMA : i == 1 ? NO_DBETA : 0)))
             check(same_bits(r.statistics[i], expected->statistics[i], j->shape.channels),
                   "statistics or gradients have other bits than portable C");
@@ -54,7 +56,9 @@ static void check_channel(const job *j, const result *r, size_t c, input_class c
     const bnorm_shape *s = &j->shape;
     float gamma = j->with_parameters ? j->gamma[c] : 1.0f, beta = j->with_parameters ? j->beta[c] : 0.0f;
     oracle_moments m = { (long double)j->mean[c], (long double)j->var[c] };
-    if (j->op == TRAIN) {
+    const bnorm_epilogue e = epilogue_of(j->op);
+    const long double steepest = fmaxl(1.2L, fabsl((long double)e.alpha)); /* slope of the activation, at most */
+    if (is_training(j->op)) {
         m = oracle_channel(j->x, s->batch, s->channels, s->points, c);
         long double mean = (long double)r->statistics[2][c] + (long double)r->statistics[3][c];
         long double mean_error = fabsl(mean - m.mean) / (sqrtl(m.var) + fabsl(m.mean) * 1e-6L + 1e-38L);
@@ -74,10 +78,13 @@ static void check_channel(const job *j, const result *r, size_t c, input_class c
     for (size_t n = 0; n < s->batch; n++)
         for (size_t p = 0; p < s->points; p++) {
             size_t i = (n * s->channels + c) * s->points + p;
-            long double exact = oracle_value(j->x[i], m, j->epsilon, gamma, beta);
+            long double z = oracle_value(j->x[i], m, j->epsilon, gamma, beta);
             long double terms = fabsl(((long double)j->x[i] - m.mean) * scale) + fabsl((long double)beta);
-            long double error = fabsl((long double)r->y[i] - exact) / fmaxl(1, fmaxl(fabsl(exact), terms));
-            largest = fmaxl(largest, error);
+            if (has_residual(j->op))
+                z += (long double)j->residual[i];
+            long double exact = oracle_activation(&e, z);
+            long double error = fabsl((long double)r->y[i] - exact) / fmaxl(1, fmaxl(fabsl(z), terms));
+            largest = fmaxl(largest, e.activation ? error / steepest : error);
             constant_is_beta = constant_is_beta && (j->op != TRAIN || m.var != 0 || r->y[i] == beta);
         }
     note_worst(&worst[class].y, largest);
@@ -91,30 +98,43 @@ static size_t index_of(const bnorm_shape *s, size_t c, size_t i)
     return (i / s->points * s->channels + c) * s->points + i % s->points;
 }
 
-/* Against the gradients by their definition, from the exact statistics and the sign of the y of the forward call. */
+/* Against the gradients by their definition, from the exact statistics and the slope at the z of the forward call. */
 static void check_gradients(const job *j, const result *r, size_t c, input_class class)
 {
     const bnorm_shape *s = &j->shape;
     const size_t count = s->batch * s->points;
     long double *h = malloc(2 * count * sizeof(*h)), *dy = h + count, largest = 0;
+    /* A computed slope is off by so much, for all values of a constant channel alike. */
+    long double slope_error = 0, dbeta_error = 0, dgamma_error = 0;
     oracle_moments m = { (long double)j->mean[c], (long double)j->var[c] };
+    const bnorm_epilogue e = epilogue_of(j->op);
+    bool dresidual_right = true;
     if (!is_frozen(j->op))
         m = oracle_channel(j->x, s->batch, s->channels, s->points, c);
+    if (e.activation > BNORM_HARD_SIGMOID)
+        slope_error = 3e-7L * fmaxl(1, fabsl((long double)e.alpha));
     for (size_t i = 0; i < count; i++) {
         size_t at = index_of(s, c, i);
-        bool passes = !through_relu(j->op) || !(j->y[at] <= 0);
         h[i] = oracle_value(j->x[at], m, j->epsilon, 1.0f, 0.0f);
-        dy[i] = passes ? (long double)j->dy[at] : 0;
+        dy[i] = (long double)j->dy[at] * oracle_slope(&e, (long double)j->y[at]);
+        dbeta_error += slope_error * fabsl((long double)j->dy[at]);
+        dgamma_error += slope_error * fabsl((long double)j->dy[at] * h[i]);
+        if (has_residual(j->op))
+            dresidual_right = dresidual_right && fabsl((long double)r->dresidual[at] - dy[i]) <=
+                                                     1e-6L * fabsl((long double)j->dy[at]) + 1e-38L;
     }
+    check(dresidual_right, "dresidual is off");
     const oracle_gradients g = oracle_sums(h, dy, count), none = { 0, 0, 0, 0 };
     const oracle_gradients sums = is_frozen(j->op) ? none : g;
     const long double factor =
         (j->with_parameters ? (long double)j->gamma[c] : 1) / sqrtl(m.var + (long double)j->epsilon);
     const long double rms = g.dbeta_size / sqrtl((long double)count), mean = g.dbeta / (long double)count;
-    const long double size = fabsl(factor) * (j->op == BACKWARD ? sqrtl(fmaxl(rms * rms - mean * mean, 0)) : rms);
+    const long double size =
+        fabsl(factor) * (!e.activation && !is_frozen(j->op) ? sqrtl(fmaxl(rms * rms - mean * mean, 0)) : rms);
     for (size_t i = 0; i < count; i++) {
         long double exact = factor * oracle_dx(h[i], dy[i], sums, count);
         long double error = fabsl((long double)r->y[index_of(s, c, i)] - exact);
+        error -= fabsl(factor * slope_error * (long double)j->dy[index_of(s, c, i)]);
         long double terms = fabsl(factor * (dy[i] - sums.dbeta / (long double)count));
         largest = fmaxl(largest, error / fmaxl(fmaxl(1, size), fmaxl(fabsl(exact), terms)));
     }
@@ -122,23 +142,25 @@ static void check_gradients(const job *j, const result *r, size_t c, input_class
     check(largest <= 4e-6L, "dx is off");
     const long double dgamma = g.dgamma + (j->with_parameters ? (long double)j->gamma[c] : 0);
     const long double dbeta = g.dbeta + (j->with_parameters ? (long double)j->beta[c] : 0);
-    long double error =
-        fabsl((long double)r->statistics[0][c] - dgamma) / fmaxl(1, fmaxl(fabsl(dgamma), g.dgamma_size));
+    const long double dgamma_off = fabsl((long double)r->statistics[0][c] - dgamma) - dgamma_error;
+    const long double dbeta_off = fabsl((long double)r->statistics[1][c] - dbeta) - dbeta_error;
+    long double error = dgamma_off / fmaxl(1, fmaxl(fabsl(dgamma), g.dgamma_size));
     note_worst(&worst[class].dgamma, error);
     check(error <= 4e-6L, "dgamma is off");
-    error = fabsl((long double)r->statistics[1][c] - dbeta) / fmaxl(1, fmaxl(fabsl(dbeta), g.dbeta_size));
+    error = dbeta_off / fmaxl(1, fmaxl(fabsl(dbeta), g.dbeta_size));
     note_worst(&worst[class].dbeta, error);
     check(error <= 4e-6L, "dbeta is off");
     free(h);
 }
 
-/* ---- Differences: the loss sum(dy * relu(y)) of one channel, whose slopes the gradients must be ---- */
+/* ---- Differences: the loss sum(dy * y) of one channel, whose slopes the gradients must be ---- */
 
 enum { VALUES = 24 };
 
 typedef struct slope_job {
     const job *job;
-    long double x[VALUES], gamma, beta;
+    bnorm_epilogue epilogue;
+    long double x[VALUES], residual[VALUES], gamma, beta;
 } slope_job;
 
 static long double loss(const slope_job *s)
@@ -153,8 +175,8 @@ static long double loss(const slope_job *s)
             var += (s->x[i] - mean) * (s->x[i] - mean) / VALUES;
     }
     for (int i = 0; i < VALUES; i++) {
-        long double y = (s->x[i] - mean) / sqrtl(var + (long double)j->epsilon) * s->gamma + s->beta;
-        sum += (long double)j->dy[i] * (through_relu(j->op) ? fmaxl(y, 0) : y);
+        long double z = (s->x[i] - mean) / sqrtl(var + (long double)j->epsilon) * s->gamma + s->beta + s->residual[i];
+        sum += (long double)j->dy[i] * oracle_activation(&s->epilogue, z);
     }
     return sum;
 }
@@ -171,22 +193,34 @@ static void check_slope(slope_job *s, long double *variable, float gradient, con
     check(fabsl((long double)gradient - slope) <= 4e-6L * fmaxl(1, fabsl(slope)), what);
 }
 
+/* Whether the activation's slope jumps so near z that h may cross it. */
+static bool near_kink(const bnorm_epilogue *e, long double z)
+{
+    return fabsl(oracle_slope(e, z - 1e-3L) - oracle_slope(e, z + 1e-3L)) > 0.05L;
+}
+
 static void check_differences(void)
 {
     const way plain = { .kernels = bnorm_kernels_at(0), .tuning = &usual_tuning };
-    for (int op = BACKWARD; op < OPERATION_COUNT; op++)
+    for (int op = 0; op < OPERATION_COUNT; op++)
         for (uint64_t seed = 0; seed < 20; seed++) {
+            if (!is_backward((operation)op) || !operation_runs((operation)op, bnorm_kernels_at(bnorm_isa_count() - 1)))
+                continue;
             job j = job_new(2, 1, VALUES / 2, 1, INPUT_normal, check_seed() + seed, (operation)op, true);
             slope_job s = { .job = &j, .gamma = (long double)j.gamma[0], .beta = (long double)j.beta[0] };
-            bool kink = false; /* a y so near 0 that h crosses it */
+            bool kink = false;
+            s.epilogue = epilogue_of((operation)op);
             for (int i = 0; i < VALUES; i++) {
                 s.x[i] = (long double)j.x[i];
-                kink = kink || (through_relu((operation)op) && fabsf(j.y[i]) < 1e-3f);
+                s.residual[i] = has_residual((operation)op) ? (long double)j.residual[i] : 0;
+                kink = kink || near_kink(&s.epilogue, (long double)j.y[i]);
             }
             result r = perform(&j, &plain);
             check_context("%s, central differences, case %d", operation_name((operation)op), (int)seed);
             for (int i = 0; i < VALUES && !kink; i++)
                 check_slope(&s, &s.x[i], r.y[i], "dx is not the slope of the loss");
+            for (int i = 0; i < VALUES && !kink && has_residual((operation)op); i++)
+                check_slope(&s, &s.residual[i], r.dresidual[i], "dresidual is not the slope of the loss");
             if (!kink) { /* added to what was there */
                 check_slope(&s, &s.gamma, r.statistics[0][0] - j.gamma[0], "dgamma is not the slope of the loss");
                 check_slope(&s, &s.beta, r.statistics[1][0] - j.beta[0], "dbeta is not the slope of the loss");
@@ -206,7 +240,7 @@ static bool finite_channel(const job *j, size_t c)
     return true;
 }
 
-/* A NaN or Inf makes all of its channel NaN in training, and stays where it is in inference. */
+/* A NaN or Inf makes all of its channel NaN in training, and stays where it is in inference; NaN passes activations. */
 static void check_poisoned(const job *j, const result *r, size_t c)
 {
     const bnorm_shape *s = &j->shape;
@@ -214,7 +248,12 @@ static void check_poisoned(const job *j, const result *r, size_t c)
     for (size_t n = 0; n < s->batch; n++)
         for (size_t p = 0; p < s->points; p++) {
             size_t i = (n * s->channels + c) * s->points + p;
-            right = right && (j->op == TRAIN ? isnan(r->y[i]) : isfinite(j->x[i]) == isfinite(r->y[i]));
+            if (is_training(j->op))
+                right = right && isnan(r->y[i]);
+            else if (epilogue_of(j->op).activation)
+                right = right && isnan(j->x[i]) == isnan(r->y[i]);
+            else
+                right = right && isfinite(j->x[i]) == isfinite(r->y[i]);
         }
     check(right, "a NaN or Inf did not stay what and where it belongs");
 }
@@ -243,9 +282,10 @@ static void check_way(const job *j, const result *expected, const way *w, const 
         "caches of %zu and %zu, hint %d%s",
         operation_name(j->op), w->steps ? " in steps" : "", w->unwanted, name, j->with_parameters ? "gamma" : "plain",
         j->shape.batch, j->shape.channels, j->shape.points, j->shape.block,
-        w->in_place ? " in place"
-        : w->in_dy  ? " in dy"
-                    : "",
+        w->mask       ? " with a mask"
+        : w->in_place ? " in place"
+        : w->in_dy    ? " in dy"
+                      : "",
         w->kernels->name, (int)w->in, (int)w->out, w->executor ? w->executor->width : 1, w->tuning->core_cache,
         w->tuning->shared_cache, (int)w->hint, w->side == FLUSH_END ? ", at the end" : ", at the start");
     check_same(j, expected, w);
@@ -262,7 +302,7 @@ static void check_ways(const job *j, const result *expected, const char *name, b
     const size_t few = is_backward(j->op) ? 1 : 2;
     const bnorm_kernels *kernels;
     for (size_t k = 0; (kernels = bnorm_kernels_at(k)) != NULL; k++)
-        for (size_t i = 0; i < (all ? count : few); i++) {
+        for (size_t i = 0; i < (all ? count : few) && operation_runs(j->op, kernels); i++) {
             size_t n = all ? i : random_below(r, count);
             way w = { .kernels = kernels, .tuning = tunings[n % TUNING_COUNT] };
             n /= TUNING_COUNT;
@@ -274,6 +314,9 @@ static void check_ways(const job *j, const result *expected, const char *name, b
             w.hint = (bnorm_hint)random_below(r, 3);
             w.steps = random_below(r, 4) == 0;
             w.in_dy = is_backward(j->op) && !w.in_place && random_below(r, 3) == 0;
+            w.mask = random_below(r, 2);
+            w.in_residual = random_below(r, 3) == 0;
+            w.dresidual_in_dy = random_below(r, 3) == 0;
             w.unwanted = is_backward(j->op) && random_below(r, 2) ? (int)random_below(r, NOTHING) : 0;
             check_way(j, expected, &w, name);
         }
@@ -284,8 +327,14 @@ static void check_shape(size_t batch, size_t channels, size_t points, size_t blo
 {
     for (int op = 0; op < OPERATION_COUNT; op++)
         for (int parameters = 0; parameters < 2; parameters++) {
-            const bool variant = op > BACKWARD; /* differs from BACKWARD in little: a sixth of them will do */
-            if (variant && ((size_t)parameters == (channels + points + block) % 2 || ((size_t) class + block) % 3))
+            /* Variants differ from others in little: a sixth of those without an activation of their own will do. */
+            const bool variant = op > BACKWARD;
+            const size_t lot = channels + points + block;
+            if (variant && ((size_t)parameters == lot % 2 || ((size_t) class + block) % 3))
+                continue;
+            if (op >= EPILOGUES && (lot + (size_t) class + (size_t)op) % 8)
+                continue;
+            if (!operation_runs((operation)op, bnorm_kernels_at(bnorm_isa_count() - 1)))
                 continue;
             job j = job_new(batch, channels, points, block, class, check_seed(), (operation)op, parameters);
             way plain = { .tuning = &usual_tuning };
@@ -294,7 +343,8 @@ static void check_shape(size_t batch, size_t channels, size_t points, size_t blo
                           input_name(class), batch, channels, points, block);
             result expected = perform(&j, &plain);
             check_bounds(&j, &expected, class);
-            check_ways(&j, &expected, input_name(class), all && parameters && !(variant && points % 2), r);
+            check_ways(&j, &expected, input_name(class),
+                       all && parameters && !(variant && points % 2) && op < EPILOGUES, r);
             result_free(&expected);
             job_free(&j);
         }
@@ -327,6 +377,11 @@ int main(int argc, char **argv)
         for (size_t c = 0; c < sizeof(long_classes) / sizeof(*long_classes); c++)
             check_shape(long_shapes[i][0], long_shapes[i][1], long_shapes[i][2], long_shapes[i][3], long_classes[c],
                         false, &r);
+    for (int op = 0; op < OPERATION_COUNT; op++)
+        if (!operation_runs((operation)op, bnorm_kernels_at(bnorm_isa_count() - 1))) {
+            check_context("%s", operation_name((operation)op));
+            check_skip("no SLEEF, or none for portable C on this CPU");
+        }
     check_note("%zu ways of calling, each equal to portable C on one thread", ways_tried);
     check_note("%-16s %-14s %-18s %-20s %-9s %-9s %s", "input class", "error of y", "error of variance",
                "error of mean / std", "dx", "dgamma", "dbeta");

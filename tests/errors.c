@@ -17,6 +17,8 @@ typedef struct outputs {
     float running_mean[CHANNELS], running_var[CHANNELS];
     float saved_mean[CHANNELS], saved_mean_low[CHANNELS], saved_rstd[CHANNELS];
     float dgamma[CHANNELS], dbeta[CHANNELS];
+    float dresidual[ELEMENTS];
+    unsigned char mask[(ELEMENTS + 7) / 8];
     double mean[CHANNELS], m2[CHANNELS], sums[3 * CHANNELS];
     unsigned char workspace[WORKSPACE];
 } outputs;
@@ -274,11 +276,69 @@ static void check_numbers(void)
     REFUSED(BNORM_BAD_EXECUTOR, c.executor.width = 0);
 }
 
+/* An epilogue for each call; what is legal for one activation need not be for another. */
+static void check_epilogues(void)
+{
+    static float residual[ELEMENTS + 1];
+    static const float infinity = INFINITY;
+    bnorm_epilogue e = { .struct_size = sizeof(e), .activation = BNORM_RELU };
+#define EPILOGUE(status, spoil) \
+    do { \
+        const bnorm_epilogue kept = e; \
+        spoil; \
+        INFER(status, c.infer.epilogue = &e); \
+        TRAIN(status, c.train.epilogue = &e); \
+        BACKWARD(status, c.backward.epilogue = &e); \
+        e = kept; \
+    } while (0)
+    EPILOGUE(BNORM_OK, (void)0);
+    EPILOGUE(BNORM_BAD_STRUCT_SIZE, e.struct_size--);
+    EPILOGUE(BNORM_BAD_ACTIVATION, e.activation = (bnorm_activation)14);
+    EPILOGUE(BNORM_BAD_ACTIVATION, e.activation = BNORM_CLAMP; e.alpha = 1);
+    EPILOGUE(BNORM_BAD_ACTIVATION, e.activation = BNORM_CLAMP; e.beta = NAN);
+    EPILOGUE(BNORM_OK, e.activation = BNORM_CLAMP; e.alpha = -infinity; e.beta = infinity);
+    EPILOGUE(BNORM_BAD_ACTIVATION, e.activation = BNORM_LEAKY_RELU; e.alpha = infinity);
+    EPILOGUE(BNORM_BAD_ACTIVATION, e.activation = BNORM_HARD_SIGMOID; e.alpha = 0);
+    EPILOGUE(BNORM_BAD_ACTIVATION, e.activation = BNORM_HARD_SIGMOID; e.alpha = 1; e.beta = NAN);
+    EPILOGUE(BNORM_BAD_ACTIVATION, e.activation = BNORM_ELU; e.alpha = NAN);
+    EPILOGUE(BNORM_BAD_ACTIVATION, e.activation = BNORM_SILU; e.mask = out.mask);
+    EPILOGUE(BNORM_BAD_ACTIVATION, e.activation = BNORM_IDENTITY; e.mask = out.mask);
+    EPILOGUE(BNORM_OK, e.alpha = NAN; e.mask = out.mask);
+    EPILOGUE(BNORM_OK, e.residual = residual);
+    EPILOGUE(BNORM_OK, e.residual = x);
+    EPILOGUE(BNORM_MISALIGNED, e.residual = off_by_one(residual));
+    EPILOGUE(BNORM_OVERLAP, e.residual = out.y + 1);
+    INFER(BNORM_OK, e.residual = out.y; c.infer.epilogue = &e);
+    BACKWARD(BNORM_OVERLAP, e.residual = out.y; c.backward.epilogue = &e);
+    e.residual = NULL;
+    INFER(BNORM_OVERLAP, e.mask = x; c.infer.epilogue = &e);
+    INFER(BNORM_OVERLAP, e.mask = out.y; c.infer.epilogue = &e);
+    BACKWARD(BNORM_OVERLAP, e.mask = out.y; c.backward.epilogue = &e);
+    e.mask = NULL;
+    BACKWARD(BNORM_OK, c.backward.dresidual = out.dresidual);
+    BACKWARD(BNORM_OK, c.backward.dresidual = out.dresidual; c.y = NULL; c.backward.dgamma = c.backward.dbeta = NULL;
+             c.x = NULL; c.workspace = NULL);
+    BACKWARD(BNORM_MISALIGNED, c.backward.dresidual = off_by_one(out.dresidual));
+    BACKWARD(BNORM_OVERLAP, c.backward.dresidual = out.y);
+    BACKWARD(BNORM_OVERLAP, c.backward.dresidual = x);
+    BACKWARD(BNORM_OVERLAP, c.backward.dresidual = dy + 1);
+    BACKWARD(BNORM_OVERLAP, c.backward.dresidual = out.dgamma);
+    CALL(apply, BNORM_BAD_ACTIVATION, e.activation = (bnorm_activation)14; c.train.epilogue = &e);
+    CALL(reduce, BNORM_BAD_ACTIVATION, c.backward.epilogue = &e);
+    CALL(backward_apply, BNORM_BAD_ACTIVATION, c.backward.epilogue = &e);
+    size_t size = 0;
+    const bnorm_shape shape = bnorm_nhwc(1, 3, 3), bad = bnorm_nhwc(1, 0, 3);
+    check_context("bnorm_mask_size");
+    check(bnorm_mask_size(&shape, &size) == BNORM_OK && size == 2, "9 bits are not 2 bytes");
+    check(bnorm_mask_size(&bad, &size) == BNORM_BAD_SHAPE && size == 2, "bad shape");
+    check(bnorm_mask_size(&shape, NULL) == BNORM_NULL_POINTER, "nowhere to put the size");
+}
+
 /* What is particular to gradients. */
 static void check_backward(void)
 {
+    const bnorm_epilogue relu = { .struct_size = sizeof(relu), .activation = BNORM_RELU };
     BACKWARD(BNORM_BAD_STATISTICS, c.backward.statistics = (bnorm_source)2);
-    BACKWARD(BNORM_BAD_ACTIVATION, c.backward.activation = (bnorm_activation)2);
     BACKWARD(BNORM_BAD_HINT, c.backward.hint = (bnorm_hint)3);
     BACKWARD(BNORM_BAD_EPSILON, c.backward.statistics = BNORM_FROZEN_STATISTICS; c.backward.var = parameters[1];
              c.backward.epsilon = -1);
@@ -309,7 +369,7 @@ static void check_backward(void)
     BACKWARD(BNORM_OK, c.backward.statistics = BNORM_FROZEN_STATISTICS; c.backward.var = parameters[1]; c.x = NULL;
              c.backward.dgamma = NULL);
     BACKWARD(BNORM_NULL_POINTER, c.backward.statistics = BNORM_FROZEN_STATISTICS; c.backward.var = parameters[1];
-             c.x = NULL; c.backward.dgamma = NULL; c.backward.activation = BNORM_RELU);
+             c.x = NULL; c.backward.dgamma = NULL; c.backward.epilogue = &relu);
     call c = good_call();
     c.y = NULL;
     c.backward.dgamma = c.backward.dbeta = NULL;
@@ -478,6 +538,7 @@ int main(int argc, char **argv)
     check_pointers();
     check_overlap();
     check_numbers();
+    check_epilogues();
     check_backward();
     check_steps();
     check_empty();

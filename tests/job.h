@@ -7,30 +7,36 @@
 #include "inputs.h"
 #include "tensor.h"
 
-typedef enum operation { INFER, TRAIN, BACKWARD, BACKWARD_RELU, FROZEN, FROZEN_RELU, OPERATION_COUNT } operation;
+/* Calls, and what is fused behind them: those from EPILOGUES on have a name each in job.c. */
+typedef enum operation {
+    INFER,
+    TRAIN,
+    BACKWARD,
+    BACKWARD_RELU,
+    FROZEN,
+    FROZEN_RELU,
+    EPILOGUES,
+    OPERATION_COUNT = EPILOGUES + 33
+} operation;
 
 const char *operation_name(operation op);
-
-static inline bool is_backward(operation op)
-{
-    return op >= BACKWARD;
-}
-
-static inline bool is_frozen(operation op)
-{
-    return op == FROZEN || op == FROZEN_RELU;
-}
-
-static inline bool through_relu(operation op)
-{
-    return op == BACKWARD_RELU || op == FROZEN_RELU;
-}
+bool is_training(operation op);
+bool is_backward(operation op);
+bool is_frozen(operation op);
+/* Its activation; the residual is the job's. */
+bnorm_epilogue epilogue_of(operation op);
+bool has_residual(operation op);
+/* Whether a bit an element tells the slope of its activation. */
+bool has_mask(operation op);
+/* Whether these kernels have its activation in this build and on this CPU. */
+bool operation_runs(operation op, const bnorm_kernels *kernels);
 
 enum { STATISTICS = 5 };
 
 /* What a call is given and gives, in plain [batch][channels][points] order. */
 typedef struct result {
     float *y; /* or dx */
+    float *dresidual;
     float *statistics[STATISTICS]; /* running mean and var, saved mean, low and rstd; or dgamma and dbeta */
 } result;
 
@@ -41,11 +47,12 @@ typedef struct job {
     bool with_parameters;
     float epsilon;
     float *x, *gamma, *beta, *mean, *var;
-    float *dy, *y, *low, *rstd; /* backward: y without activation, and what the forward call saved */
+    float *residual;
+    float *dy, *y, *low, *rstd; /* backward: y before the activation, and what the forward call saved */
 } job;
 
 /* What is not asked of a backward call. */
-enum { NO_DX = 1, NO_DGAMMA = 2, NO_DBETA = 4, NOTHING = 8 };
+enum { NO_DX = 1, NO_DGAMMA = 2, NO_DBETA = 4, NO_DRESIDUAL = 8, NOTHING = 16 };
 
 /* How a call is made; none of it may show in the result. */
 typedef struct way {
@@ -56,6 +63,9 @@ typedef struct way {
     spacing in, out;
     bool in_place; /* y or dx in x */
     bool in_dy; /* dx in dy: `in` is also the layout of dy */
+    bool in_residual; /* y or dresidual in the residual */
+    bool dresidual_in_dy;
+    bool mask; /* a mask is asked for, or given in place of the residual */
     bool steps; /* training and backward: by the calls for each step */
     int unwanted; /* NO_DX and the others, summed */
     flush side;

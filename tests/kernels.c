@@ -68,6 +68,8 @@ static bnorm_walk new_walk(size_t width, size_t rows, size_t runs, size_t x_gap,
     return w;
 }
 
+static const bnorm_fusion relu = { .activation = BNORM_CLAMP, .low = 0, .high = NAN };
+
 /* Sums by their definition, of terms rounded as the contract says, and of the magnitudes of these terms. */
 typedef struct oracle_sums_of_lane {
     long double sum[BNORM_SUMS], size[BNORM_SUMS];
@@ -79,12 +81,12 @@ static void add_term(lane_sums *s, int i, long double term)
     s->size[i] += fabsl(term);
 }
 
-/* The terms of one element of unit * width + lane `channel`. */
+/* The terms of one element of unit * width + lane `channel`. What else can be fused, calls.c tries. */
 static void add_terms(lane_sums *s, const bnorm_collection *c, size_t channel, float x, float dy)
 {
     const float d = x - c->pivot[channel];
     float e = dy;
-    if (c->terms == BNORM_VALUES || c->terms == BNORM_SQUARES) {
+    if (c->terms == BNORM_SQUARES) {
         add_term(s, 0, (long double)d);
         add_term(s, 1, (long double)d * (long double)d);
         return;
@@ -93,7 +95,7 @@ static void add_terms(lane_sums *s, const bnorm_collection *c, size_t channel, f
         e = dy - c->dy_pivot[channel];
     } else {
         const float scaled = d * c->scale[channel], z = scaled + c->shift[channel];
-        e = z <= 0 ? 0 : dy;
+        e = z <= 0 ? 0 : dy; /* relu */
     }
     add_term(s, 0, (long double)e);
     add_term(s, 1, (long double)d);
@@ -119,7 +121,7 @@ typedef void collect_kernel(const bnorm_walk *, const bnorm_collection *);
 
 static int sums_of(bnorm_terms terms)
 {
-    return terms == BNORM_VALUES ? 1 : terms == BNORM_SQUARES ? 2 : 3;
+    return terms == BNORM_SQUARES ? 2 : 3;
 }
 
 /* All kinds of terms over the same super-rows. */
@@ -127,7 +129,7 @@ static void check_terms(const bnorm_walk *w, bnorm_collection c, collect_kernel 
                         float *const out[2])
 {
     const size_t channels = c.units * w->width;
-    for (int terms = BNORM_VALUES; terms <= BNORM_PRODUCTS_RELU; terms++) {
+    for (int terms = BNORM_SQUARES; terms <= BNORM_PRODUCTS_FUSED; terms++) {
         c.terms = (bnorm_terms)terms;
         for (int portable = 0; portable < 2; portable++) {
             for (size_t i = 0; i < BNORM_SUMS; i++)
@@ -152,7 +154,7 @@ static void check_collect(trial *t, collect_kernel *kernel, collect_kernel *scal
     size_t x_gap = random_below(&t->random, 3) == 0 ? 2 : 0, dy_gap = random_below(&t->random, 3) == 0 ? 5 : x_gap;
     const bnorm_walk w = new_walk(width, run_rows, runs, x_gap, dy_gap);
     const size_t super_rows = runs * w.run_super_rows, channels = units * width;
-    bnorm_collection c = { .units = units, .first = random_below(&t->random, super_rows) };
+    bnorm_collection c = { .fusion = &relu, .units = units, .first = random_below(&t->random, super_rows) };
     c.rows = 1 + random_below(&t->random, bnorm_min(super_rows - c.first, BNORM_CHUNK));
     buffer in[6], out[2];
     const float **arrays[6] = { &c.x, &c.dy, &c.pivot, &c.dy_pivot, &c.scale, &c.shift };
@@ -563,16 +565,15 @@ typedef struct exact_value {
     long double value, size;
 } exact_value;
 
-static exact_value oracle_map(bnorm_map map, float x, float dy, const float *const *k, size_t c)
+static exact_value oracle_map(bnorm_map map, bool fused, float x, float dy, const float *const *k, size_t c)
 {
-    const bool relu = map == BNORM_GRADIENT_RELU || map == BNORM_FROZEN_RELU;
     const float d = x - k[BNORM_CENTER][c], scaled = d * k[BNORM_SCALE][c]; /* each rounded: the contract's order */
     const long double y = (long double)scaled + (long double)k[BNORM_SHIFT][c];
     if (map == BNORM_NORMALISE)
-        return (exact_value){ y, fabsl(y) };
-    const float g = relu && scaled + k[BNORM_SHIFT][c] <= 0 ? 0 : dy;
+        return (exact_value){ fused && y < 0 ? 0 : y, fabsl(y) };
+    const float g = fused && scaled + k[BNORM_SHIFT][c] <= 0 ? 0 : dy;
     float e = g;
-    if (map == BNORM_GRADIENT || map == BNORM_GRADIENT_RELU) {
+    if (map == BNORM_GRADIENT) {
         const float sloped = d * k[BNORM_SLOPE][c], corrected = sloped + k[BNORM_OFFSET][c];
         e = g - k[BNORM_DY_MEAN][c];
         e = e + corrected;
@@ -588,6 +589,7 @@ static exact_value oracle_map(bnorm_map map, float x, float dy, const float *con
  */
 typedef struct lines {
     bnorm_map map;
+    bool fused;
     size_t lines, length, used;
     const float *x, *dy;
     size_t x_stride, dy_stride, y_stride;
@@ -611,7 +613,7 @@ static void check_lines(const lines *l, const float *y, const float *expected)
             continue;
         }
         const exact_value e =
-            oracle_map(l->map, l->x[line * l->x_stride + element], l->dy[line * l->dy_stride + element], l->k,
+            oracle_map(l->map, l->fused, l->x[line * l->x_stride + element], l->dy[line * l->dy_stride + element], l->k,
                        l->channel(line, element, l->width));
         right = right && near((long double)y[i], e.value, e.size, 0x1p-24L);
     }
@@ -636,7 +638,7 @@ static float *output(trial *t, buffer *b, size_t count)
 }
 
 static const size_t plane_widths[] = { 1, 1, 1, 2, 4, 8, 16, 32 };
-enum { PLANE_WIDTHS = sizeof(plane_widths) / sizeof(*plane_widths), MAPS = BNORM_FROZEN_RELU + 1 };
+enum { PLANE_WIDTHS = sizeof(plane_widths) / sizeof(*plane_widths), MAPS = BNORM_FROZEN + 1 };
 
 /* With and without stores past the caches, which must be aligned: flush at the end, y begins at any lane. */
 static void check_apply_planes_f32(trial *t)
@@ -655,18 +657,18 @@ static void check_apply_planes_f32(trial *t)
         p.fetch_units = random_below(&t->random, p.units); /* the first, of the units at the end */
         p.fetch = p.dy_fetch = (p.units - p.fetch_units) * p.lanes;
     }
-    p.x = p.map == BNORM_FROZEN ? NULL : x;
+    p.fusion = random_below(&t->random, 2) ? &relu : NULL;
+    p.x = p.map == BNORM_FROZEN && !p.fusion ? NULL : x;
     p.dy = p.map == BNORM_NORMALISE ? NULL : dy;
     p.y = expected;
     t->scalar->apply_planes_f32(&p);
     p.y = y;
     t->kernels->apply_planes_f32(&p);
     t->kernels->drain();
-    const lines l = {
-        p.map, p.units, p.lanes, p.lanes, x, dy, p.lanes, p.lanes, p.lanes, p.k, channel_in_plane, width
-    };
+    const lines l = { p.map,   p.fusion, p.units, p.lanes, p.lanes,          x,    dy,
+                      p.lanes, p.lanes,  p.lanes, p.k,     channel_in_plane, width };
     check_lines(&l, y, expected);
-    bool in_dy = p.map == BNORM_FROZEN || (p.dy && random_below(&t->random, 2));
+    bool in_dy = !p.x || (p.dy && random_below(&t->random, 2));
     memcpy(y, in_dy ? dy : x, count * sizeof(float));
     *(in_dy ? &p.dy : &p.x) = y;
     p.stream = false;
@@ -691,16 +693,17 @@ static void check_apply_rows_f32(trial *t)
     float *y = output(t, &out[0], count), *expected = output(t, &out[1], count);
     r.map = (bnorm_map)random_below(&t->random, MAPS);
     r.stream = random_below(&t->random, 2);
-    r.x = r.map == BNORM_FROZEN ? NULL : x;
+    r.fusion = random_below(&t->random, 2) ? &relu : NULL;
+    r.x = r.map == BNORM_FROZEN && !r.fusion ? NULL : x;
     r.dy = r.map == BNORM_NORMALISE ? NULL : dy;
     r.y = expected;
     t->scalar->apply_rows_f32(&r);
     r.y = y;
     t->kernels->apply_rows_f32(&r);
     t->kernels->drain();
-    const lines l = { r.map, rows, n, r.used, x, dy, stride, r.dy_stride, stride, r.k, channel_in_row, n };
+    const lines l = { r.map, r.fusion, rows, n, r.used, x, dy, stride, r.dy_stride, stride, r.k, channel_in_row, n };
     check_lines(&l, y, expected);
-    bool in_dy = r.dy && r.dy_stride == stride && (r.map == BNORM_FROZEN || random_below(&t->random, 2));
+    bool in_dy = r.dy && r.dy_stride == stride && (!r.x || random_below(&t->random, 2));
     if (in_dy || r.x) {
         memcpy(y, in_dy ? dy : x, count * sizeof(float));
         *(in_dy ? &r.dy : &r.x) = y;

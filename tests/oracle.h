@@ -5,6 +5,8 @@
 
 #include <stddef.h>
 
+#include "bnorm/bnorm.h"
+
 /* The mean and the biased variance of a channel. */
 typedef struct oracle_moments {
     long double mean, var;
@@ -13,6 +15,10 @@ typedef struct oracle_moments {
 oracle_moments oracle_channel(const float *x, size_t batch, size_t channels, size_t points, size_t channel);
 /* One value normalised. */
 long double oracle_value(float x, oracle_moments m, float epsilon, float gamma, float beta);
+
+/* An activation by its definition, and its slope; at +-Inf the limit. */
+long double oracle_activation(const bnorm_epilogue *e, long double z);
+long double oracle_slope(const bnorm_epilogue *e, long double z);
 
 /* The gradients of a channel of n values, given gradients dy and normalised values h = (x - mean) / std. */
 typedef struct oracle_gradients {

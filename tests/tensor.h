@@ -28,6 +28,8 @@ typedef struct tensor {
 /* Elements from `values`, or canaries where that is NULL; gaps hold canaries, padding lanes hold NaN. */
 tensor tensor_new(const bnorm_shape *shape, bnorm_layout layout, flush side, const float *values);
 void tensor_free(tensor *t);
+/* The index of an element in data. */
+size_t tensor_index(const tensor *t, size_t image, size_t channel, size_t point);
 /* Reads the elements to `values`; whether gaps still hold canaries and, in an output, padding lanes zero. */
 bool tensor_read(const tensor *t, float *values, bool output);
 

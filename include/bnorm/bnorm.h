@@ -49,7 +49,7 @@ typedef enum bnorm_status {
     BNORM_UNSUPPORTED, /* understood, but not offered by this version or build */
     BNORM_BAD_HINT, /* not one of bnorm_hint */
     BNORM_BAD_STATISTICS, /* not one of bnorm_source */
-    BNORM_BAD_ACTIVATION /* not one of bnorm_activation */
+    BNORM_BAD_ACTIVATION /* not one of bnorm_activation, out of its parameters' range, or a mask that cannot tell it */
 } bnorm_status;
 
 /* A short English sentence for a status, for a log; never NULL. */
@@ -158,6 +158,51 @@ typedef enum bnorm_hint {
 BNORM_API void bnorm_cache_sizes(size_t *core, size_t *shared);
 BNORM_API void bnorm_set_cache_sizes(size_t core, size_t shared);
 
+/* ---- Epilogues ------------------------------------------------------------------------------------------------- */
+
+/*
+ * y of z, the normalised, scaled and shifted value to which the residual was added. NaN stays NaN, and +-Inf gives the
+ * limit. Those marked S go through SLEEF: BNORM_UNSUPPORTED where the library was built without it, and in portable C
+ * on an x86 CPU without AVX2 and FMA. Their accuracy stands in docs/numerics.md.
+ */
+typedef enum bnorm_activation {
+    BNORM_IDENTITY = 0,
+    BNORM_RELU = 1, /* max(z, 0) (Nair and Hinton 2010) */
+    BNORM_CLAMP = 2, /* min(max(z, alpha), beta), alpha <= beta; ReLU6 is from 0 to 6 */
+    BNORM_LEAKY_RELU = 3, /* z > 0 ? z : alpha * z (Maas, Hannun and Ng 2013) */
+    BNORM_HARD_SIGMOID = 4, /* min(max(alpha * z + beta, 0), 1), alpha > 0; PyTorch: 1/6 and 1/2, ONNX: 0.2 and 1/2 */
+    BNORM_HARD_SWISH = 5, /* z * min(max(z + 3, 0), 6) / 6 (Howard et al. 2019) */
+    BNORM_SIGMOID = 6, /* S: 1 / (1 + exp(-z)) */
+    BNORM_SILU = 7, /* S: z / (1 + exp(-z)), also named Swish (Ramachandran, Zoph and Le 2017) */
+    BNORM_TANH = 8, /* S: tanh(z) */
+    BNORM_GELU = 9, /* S: z / 2 * (1 + erf(z / sqrt(2))) (Hendrycks and Gimpel 2016) */
+    BNORM_GELU_TANH = 10, /* S: z / 2 * (1 + tanh(sqrt(2 / pi) * (z + 0.044715 * z^3))) (the same) */
+    BNORM_ELU = 11, /* S: z > 0 ? z : alpha * (exp(z) - 1) (Clevert, Unterthiner and Hochreiter 2015) */
+    BNORM_SOFTPLUS = 12, /* S: log(1 + exp(z)) (Dugas et al. 2001) */
+    BNORM_MISH = 13 /* S: z * tanh(log(1 + exp(z))) (Misra 2019) */
+} bnorm_activation;
+
+/*
+ * What follows normalising in the same pass: y = activation(z + residual). The backward call takes the epilogue that
+ * the forward call had. Its gradient passes where the activation's does: through BNORM_RELU where z > 0, through
+ * BNORM_CLAMP between alpha and beta, and through both where z is NaN.
+ *
+ * Without a residual, z is computed again from x in the backward pass, with its own bits. With one, either the residual
+ * or a mask must be there again. A mask has a bit for each element, 1 where the gradient passes whole, and so does for
+ * BNORM_RELU, BNORM_CLAMP, BNORM_LEAKY_RELU and BNORM_HARD_SIGMOID: the bit of y[i] is bit i % 8 of byte i / 8, counted
+ * from the lowest. It is the same on every ISA. Bits of what lies between y's elements, and of padding, are left alone.
+ */
+typedef struct bnorm_epilogue {
+    size_t struct_size; /* sizeof(bnorm_epilogue) */
+    bnorm_activation activation;
+    float alpha, beta; /* of the activations that name them, finite but for BNORM_CLAMP's; else not looked at */
+    const void *residual; /* laid out as y, and may be y, or x; NULL: 0 */
+    void *mask; /* bnorm_mask_size bytes, without alignment; forward: written; backward: read, in place of residual */
+} bnorm_epilogue;
+
+/* Stores the bytes of a mask for y of this shape in *size. */
+BNORM_API bnorm_status bnorm_mask_size(const bnorm_shape *shape, size_t *size);
+
 /* ---- Inference ------------------------------------------------------------------------------------------------- */
 
 /* Arrays hold one float a channel. */
@@ -169,12 +214,15 @@ typedef struct bnorm_infer_params {
     const float *beta; /* NULL: 0 */
     float epsilon; /* added to var; at least 0 */
     bnorm_hint hint;
+    const bnorm_epilogue *epilogue; /* NULL: none */
 } bnorm_infer_params;
 
 /*
- * y = (x - mean) * gamma / sqrt(var + epsilon) + beta, a channel at a time (Ioffe and Szegedy 2015, algorithm 2).
+ * y = (x - mean) * gamma / sqrt(var + epsilon) + beta, a channel at a time (Ioffe and Szegedy 2015, algorithm 2), and
+ * what the epilogue says.
  *
- * y may be x where shape->in equals shape->out; any other overlap of y is BNORM_OVERLAP. An empty tensor is BNORM_OK.
+ * y may be x where shape->in equals shape->out, and may be the residual; any other overlap of y is BNORM_OVERLAP. An
+ * empty tensor is BNORM_OK.
  * The factor gamma / sqrt(var + epsilon) is computed in double and rounded once; a negative var + epsilon gives NaN.
  */
 BNORM_API bnorm_status bnorm_infer(const bnorm_shape *shape, const bnorm_infer_params *params, const void *x, void *y,
@@ -211,18 +259,21 @@ typedef struct bnorm_train_params {
     float *saved_rstd;
 
     bnorm_hint hint;
+    const bnorm_epilogue *epilogue; /* NULL: none; only the calls that write y look at it */
 } bnorm_train_params;
 
 /*
  * Normalises each channel by the statistics of the batch itself (Ioffe and Szegedy 2015, algorithm 1):
- * y = (x - E[x]) * gamma / sqrt(Var[x] + epsilon) + beta, with the biased variance over batch and points.
+ * y = (x - E[x]) * gamma / sqrt(Var[x] + epsilon) + beta, with the biased variance over batch and points, and what the
+ * epilogue says.
  *
  * The variance is never negative, exactly 0 for a constant channel (then y is exactly beta, if epsilon > 0), and as
  * exact at a large mean as at mean 0: docs/numerics.md has the bounds. A NaN or Inf stays in its channel.
  *
- * y may be x where shape->in equals shape->out; any other overlap of an output or the workspace is BNORM_OVERLAP. An
- * empty tensor is BNORM_OK and changes no running or saved statistic. One value a channel is BNORM_SINGLE_VALUE
- * unless running_variance is BNORM_BIASED. The workspace needs no alignment and no initial content.
+ * y may be x where shape->in equals shape->out, and may be the residual; any other overlap of an output or the
+ * workspace is BNORM_OVERLAP. An empty tensor is BNORM_OK and changes no running or saved statistic. One value a
+ * channel is BNORM_SINGLE_VALUE unless running_variance is BNORM_BIASED. The workspace needs no alignment and no
+ * initial content.
  */
 BNORM_API bnorm_status bnorm_train(const bnorm_shape *shape, const bnorm_train_params *params, const void *x, void *y,
                                    void *workspace, size_t workspace_size, const bnorm_executor *executor);
@@ -264,19 +315,13 @@ typedef enum bnorm_source {
     BNORM_FROZEN_STATISTICS = 1 /* y came from bnorm_infer */
 } bnorm_source;
 
-/* What was applied to y, element by element, before dy was taken. */
-typedef enum bnorm_activation {
-    BNORM_IDENTITY = 0,
-    BNORM_RELU = 1 /* max(y, 0): dy counts as 0 where y is not positive; where y is NaN, dy stays */
-} bnorm_activation;
-
 /* Arrays hold one float a channel. */
 typedef struct bnorm_backward_params {
     size_t struct_size; /* sizeof(bnorm_backward_params) */
     bnorm_source statistics;
-    bnorm_activation activation; /* y is computed again from x, with its own bits: no mask is kept */
+    const bnorm_epilogue *epilogue; /* what the forward call had; NULL: none */
     const float *gamma; /* NULL: 1 */
-    const float *beta; /* NULL: 0; only BNORM_RELU asks for it */
+    const float *beta; /* NULL: 0; only activations ask for it */
     const float *mean; /* saved_mean, or the mean that bnorm_infer was given */
     const float *mean_low; /* batch: saved_mean_low; NULL: 0 */
     const float *rstd; /* batch: saved_rstd */
@@ -286,36 +331,38 @@ typedef struct bnorm_backward_params {
     int accumulate; /* not 0: gradients of the parameters are added to what the arrays hold */
     float *dgamma; /* NULL: not wanted */
     float *dbeta; /* NULL: not wanted */
+    void *dresidual; /* laid out as dy, and may be dy; NULL: not wanted */
 
-    bnorm_hint hint; /* for dx; all of x, dy and dx count */
+    bnorm_hint hint; /* for dx; all tensors count */
 } bnorm_backward_params;
 
 /*
- * The gradients of a loss with respect to x, gamma and beta, given dy, the one with respect to y (Ioffe and Szegedy
- * 2015, section 3). With h = (x - mean) * rstd, and sums over the n values of a channel:
+ * The gradients of a loss with respect to x, the residual, gamma and beta, given dy, the one with respect to y (Ioffe
+ * and Szegedy 2015, section 3). With h = (x - mean) * rstd, and sums over the n values of a channel:
  *
- *     dbeta = sum dy,   dgamma = sum dy * h
- *     batch:   dx = gamma * rstd * (dy - dbeta / n - h * dgamma / n)
- *     frozen:  dx = gamma * rstd * dy
+ *     dresidual = dz = dy * activation'(z);   dz = dy without an activation
+ *     dbeta = sum dz,   dgamma = sum dz * h
+ *     batch:   dx = gamma * rstd * (dz - dbeta / n - h * dgamma / n)
+ *     frozen:  dx = gamma * rstd * dz
  *
  * x and dx are laid out by shape->in, dy by shape->out. dx may be NULL: not wanted; it may be x, or dy where shape->in
- * equals shape->out; any other overlap of an output is BNORM_OVERLAP. x may be NULL where nothing asks for it: frozen,
- * without ReLU and dgamma. Of an empty tensor, dgamma and dbeta are 0. The workspace may be NULL where no sum is asked
- * for: frozen, without dgamma and dbeta.
+ * equals shape->out and dresidual is not dy; any other overlap of an output is BNORM_OVERLAP. x may be NULL where
+ * nothing asks for it: frozen, without dgamma, and without an activation or with its mask. Of an empty tensor, dgamma
+ * and dbeta are 0. The workspace may be NULL where no sum is asked for: frozen, without dgamma and dbeta.
  */
 BNORM_API bnorm_status bnorm_backward(const bnorm_shape *shape, const bnorm_backward_params *params, const void *x,
                                       const void *dy, void *dx, void *workspace, size_t workspace_size,
                                       const bnorm_executor *executor);
 
 /*
- * bnorm_backward in steps, with the same bits. `sums` is an array [3][channels]: of dy, of x - mean, and of their
- * products, dy after the activation and mean without its low part. Sums over several tensors are added, element by
+ * bnorm_backward in steps, with the same bits. `sums` is an array [3][channels]: of dz, of x - mean, and of their
+ * products, with mean without its low part. Sums over several tensors are added, element by
  * element, as by an MPI_SUM; those of an empty tensor are 0.
  *
- * reduce: computes the sums. x is required; params' dgamma and dbeta are not used. The workspace is that of
+ * reduce: computes the sums. x is required; params' outputs are not used. The workspace is that of
  *         BNORM_BACKWARD.
- * apply:  dgamma and dbeta of all that was summed, where wanted, and dx of this tensor. `count` is how many values a
- *         channel the sums are of: at least this tensor's, or BNORM_BAD_SHAPE. sums may be NULL where none is used.
+ * apply:  dgamma and dbeta of all that was summed, where wanted, dx and dresidual of this tensor. `count` is how many
+ * values a channel the sums are of: at least this tensor's, or BNORM_BAD_SHAPE. sums may be NULL where none is used.
  */
 BNORM_API bnorm_status bnorm_backward_reduce(const bnorm_shape *shape, const bnorm_backward_params *params,
                                              const void *x, const void *dy, double *sums, void *workspace,

@@ -2,40 +2,20 @@
 /*
  * From coefficients a channel to a tensor: the maps of kernels.h. Written against the vector header included before.
  *
- * Planes or rows that lie one after the other are taken as one sequence, in which a vector may span two of them: all
- * stores but the first and the last are whole and aligned, and can therefore go past the caches.
+ * Planes or rows that lie one after the other are taken as one sequence of lanes, in tiles. Where a unit or a row ends
+ * within a tile, what is left of it and the next one's first lanes are one shorter tile of whole vectors: all stores
+ * but the first and the last are whole and aligned, and can therefore go past the caches.
  */
 #include <stdint.h>
 
+#include "epilogue.h"
 #include "tile.h"
 
-static INLINE bool uses_x(bnorm_map map)
-{
-    return map != BNORM_FROZEN;
-}
-
-static INLINE bool uses_dy(bnorm_map map)
-{
-    return map != BNORM_NORMALISE;
-}
+/* ---- Coefficients ---- */
 
 static INLINE bool uses(bnorm_map map, int coefficient)
 {
-    switch (coefficient) {
-    case BNORM_CENTER:
-        return map != BNORM_FROZEN;
-    case BNORM_SCALE:
-        return true;
-    case BNORM_SHIFT:
-        return map == BNORM_NORMALISE || map == BNORM_GRADIENT_RELU || map == BNORM_FROZEN_RELU;
-    default:
-        return map == BNORM_GRADIENT || map == BNORM_GRADIENT_RELU;
-    }
-}
-
-static INLINE inputs later_inputs(inputs in, size_t x_lanes, size_t dy_lanes, bnorm_map map)
-{
-    return inputs_at(in, x_lanes, uses_x(map), dy_lanes, uses_dy(map));
+    return coefficient <= BNORM_SHIFT || map == BNORM_GRADIENT;
 }
 
 /* A statement for each coefficient `c` that the map uses, a constant: what is indexed by one stays in registers. */
@@ -54,138 +34,14 @@ static INLINE inputs later_inputs(inputs in, size_t x_lanes, size_t dy_lanes, bn
         IF_USED(map, BNORM_OFFSET, statement) \
     } while (0)
 
-/* The coefficients of a vector, of a tile, and in memory: those of a unit or a row. */
-typedef struct {
-    v_f32 k[BNORM_COEFFICIENTS];
-} vector_coefficients;
-
-typedef struct {
-    v_f32 k[BNORM_COEFFICIENTS][V_TILE];
-} tile_coefficients;
-
+/* Coefficients in memory, of a unit or a row, and of a tile. */
 typedef struct {
     const float *k[BNORM_COEFFICIENTS];
 } coefficients;
 
-static INLINE coefficients later(coefficients from, size_t lanes, bnorm_map map)
-{
-    EACH_USED(map, from.k[c] += lanes);
-    return from;
-}
-
-static INLINE vector_coefficients of_vector(const tile_coefficients *tile, size_t v, bnorm_map map)
-{
-    vector_coefficients k;
-    EACH_USED(map, k.k[c] = tile->k[c][v]);
-    return k;
-}
-
-static INLINE vector_coefficients load_coefficients(const coefficients *from, size_t at, bnorm_map map)
-{
-    vector_coefficients k;
-    EACH_USED(map, k.k[c] = v_load(from->k[c] + at));
-    return k;
-}
-
-static INLINE vector_coefficients load_coefficients_n(const coefficients *from, size_t at, size_t n, bnorm_map map)
-{
-    vector_coefficients k;
-    EACH_USED(map, k.k[c] = v_load_n(from->k[c] + at, n));
-    return k;
-}
-
-/* What kernels.h says of the map. */
-static INLINE v_f32 compute(v_f32 x, v_f32 dy, const vector_coefficients *k, bnorm_map map)
-{
-    const v_f32 scale = k->k[BNORM_SCALE];
-    v_f32 d = x;
-    if (uses_x(map))
-        d = v_sub(x, k->k[BNORM_CENTER]);
-    if (map == BNORM_NORMALISE)
-        return v_add(v_mul(d, scale), k->k[BNORM_SHIFT]);
-    if (uses(map, BNORM_SHIFT))
-        dy = v_if_positive(v_add(v_mul(d, scale), k->k[BNORM_SHIFT]), dy);
-    if (uses(map, BNORM_SLOPE))
-        dy = v_add(v_sub(dy, k->k[BNORM_DY_MEAN]), v_add(v_mul(d, k->k[BNORM_SLOPE]), k->k[BNORM_OFFSET]));
-    return v_mul(dy, scale);
-}
-
-static INLINE v_f32 compute_at(inputs in, size_t at, const vector_coefficients *k, bnorm_map map)
-{
-    return compute(uses_x(map) ? v_load(in.x + at) : v_zero(), uses_dy(map) ? v_load(in.dy + at) : v_zero(), k, map);
-}
-
-static INLINE void put(float *y, v_f32 v, bool stream)
-{
-    if (stream)
-        v_stream(y, v);
-    else
-        v_store(y, v);
-}
-
-/* Lanes before the first whose vector in y is aligned. */
-static inline size_t lanes_to_aligned(const float *y)
-{
-    return (0 - (uintptr_t)y / sizeof(*y)) % V_LANES;
-}
-
-/* n lanes from `at` on, 0 < n < V_LANES. */
-static INLINE void apply_n(inputs in, float *y, size_t at, size_t n, const vector_coefficients *k, bnorm_map map)
-{
-    v_store_n(y + at,
-              compute(uses_x(map) ? v_load_n(in.x + at, n) : v_zero(),
-                      uses_dy(map) ? v_load_n(in.dy + at, n) : v_zero(), k, map),
-              n);
-}
-
-/* All is computed before the first store, so that the compiler need not ask whether y is x. */
-static INLINE void apply_tile(inputs in, float *y, size_t at, const tile_coefficients *tile, bnorm_map map, bool stream)
-{
-    v_f32 t[V_TILE];
-    for (size_t v = 0; v < V_TILE; v++) {
-        const vector_coefficients k = of_vector(tile, v, map);
-        t[v] = compute_at(in, at + v * V_LANES, &k, map);
-    }
-    for (size_t v = 0; v < V_TILE; v++)
-        put(y + at + v * V_LANES, t[v], stream);
-}
-
-/* Fetches what a tile is computed from. */
-static INLINE void fetch_inputs(inputs in, size_t x_lanes, size_t dy_lanes, bnorm_map map)
-{
-    if (uses_x(map))
-        fetch_tile(in.x + x_lanes);
-    if (uses_dy(map))
-        fetch_tile(in.dy + dy_lanes);
-}
-
-/* ---- Planes: a unit's coefficients repeat with the lanes of a row, which divide a tile ---- */
-
-/* Adjacent units of a vector at least, and how far they are computed. */
 typedef struct {
-    inputs in;
-    float *y;
-    size_t lanes; /* of a unit */
-    size_t at, end; /* lanes of all units: done, and up to the end of the current one */
-    size_t left; /* units after the current one */
-    coefficients unit; /* of the current one */
-    bool stream;
-    size_t fetch_lanes; /* beside each of the first of them, those so many lanes further are fetched: */
-    size_t fetch, dy_fetch;
-} sweep;
-
-static INLINE tile_coefficients repeat_coefficients(const coefficients *unit, size_t width, bnorm_map map)
-{
-    tile_coefficients tile;
-    EACH_USED(map, load_repeated(tile.k[c], unit->k[c], width));
-    return tile;
-}
-
-/* Stores can be aligned where a vector then still begins with a row's first lane. */
-static inline bool can_align(const bnorm_planes *p)
-{
-    return lanes_to_aligned(p->y) % p->width == 0;
-}
+    v_f32 k[BNORM_COEFFICIENTS][V_TILE];
+} tile_coefficients;
 
 static INLINE coefficients given_coefficients(const float *const *k, bnorm_map map)
 {
@@ -194,233 +50,259 @@ static INLINE coefficients given_coefficients(const float *const *k, bnorm_map m
     return given;
 }
 
-static INLINE sweep begin_sweep(const bnorm_planes *p, size_t width, bnorm_map map)
+static INLINE tile_coefficients no_coefficients(bnorm_map map)
 {
-    const size_t all = p->units * p->lanes, head = lanes_to_aligned(p->y);
-    sweep s = { .in = { p->x, p->dy }, .y = p->y, .lanes = p->lanes, .end = p->lanes, .left = p->units - 1 };
-    s.unit = given_coefficients(p->k, map);
-    s.stream = p->stream && can_align(p);
-    if (p->fetch) {
-        s.fetch = p->fetch;
-        s.dy_fetch = p->dy_fetch;
-        s.fetch_lanes = p->fetch_units * p->lanes;
-    } else if (s.stream && all > BNORM_FETCH) {
-        s.fetch = s.dy_fetch = BNORM_FETCH;
-        s.fetch_lanes = all - BNORM_FETCH;
-    }
-    if (head && can_align(p)) {
-        const tile_coefficients tile = repeat_coefficients(&s.unit, width, map);
-        const vector_coefficients k = of_vector(&tile, 0, map);
-        apply_n(s.in, s.y, 0, head, &k, map);
-        s.at = head;
-    }
-    return s;
+    tile_coefficients tile;
+    for (size_t v = 0; v < V_TILE; v++)
+        EACH_USED(map, tile.k[c][v] = v_zero());
+    return tile;
 }
 
-/* The vector in which a unit ends after `rest` lanes: the others are the first of the next unit, if there is one. */
-static INLINE void end_vector(const sweep *s, size_t at, size_t rest, const vector_coefficients *k, size_t width,
-                              bnorm_map map)
+static INLINE tile_coefficients repeat_coefficients(const coefficients *unit, size_t width, bnorm_map map)
 {
-    if (s->left) {
-        const coefficients unit = later(s->unit, width, map);
-        const tile_coefficients next = repeat_coefficients(&unit, width, map);
-        vector_coefficients both;
-        EACH_USED(map, both.k[c] = v_join_n(k->k[c], next.k[c][0], rest));
-        put(s->y + at, compute_at(s->in, at, &both, map), s->stream);
-    } else {
-        apply_n(s->in, s->y, at, rest, k, map);
+    tile_coefficients tile;
+    EACH_USED(map, load_repeated(tile.k[c], unit->k[c], width));
+    return tile;
+}
+
+/* Where the coefficients of some lanes are: in a tile, or in memory. */
+typedef struct {
+    const tile_coefficients *tile; /* NULL: in memory, from `at` on, and all can be loaded */
+    const coefficients *memory;
+    size_t at;
+} source;
+
+static INLINE source in_tile(const tile_coefficients *tile)
+{
+    return (source){ tile, NULL, 0 };
+}
+
+static INLINE source in_memory(const coefficients *memory, size_t at)
+{
+    return (source){ NULL, memory, at };
+}
+
+static INLINE v_f32 coefficient(source k, int c, size_t v)
+{
+    return k.tile ? k.tile->k[c][v] : v_load(k.memory->k[c] + k.at + v * V_LANES);
+}
+
+/* ---- Some lanes ---- */
+
+/* Adjacent lanes that are computed one after the other. */
+typedef struct {
+    const float *x, *dy;
+    float *y; /* NULL: only dresidual is wanted */
+    size_t at; /* the first lane's index in y's layout */
+    size_t lanes;
+    bool stream;
+    size_t fetch_lanes; /* beside each of the first of them, those so many lanes further are fetched: */
+    size_t fetch, dy_fetch;
+} piece;
+
+/* Fetches beside stores past the caches, where nothing else is fetched. */
+static INLINE void fetch_ahead(piece *p)
+{
+    if (p->stream && !p->fetch_lanes && p->lanes > BNORM_FETCH) {
+        p->fetch = p->dy_fetch = BNORM_FETCH;
+        p->fetch_lanes = p->lanes - BNORM_FETCH;
     }
 }
 
-/* Whole tiles from `at` on, as far as they end before `end`; returns where they stop. */
-static INLINE size_t apply_tiles(const sweep *s, size_t at, size_t end, const tile_coefficients *tile, bnorm_map map,
-                                 bool fetch, bool stream)
+/* Lanes before the first whose vector in y is aligned. */
+static inline size_t lanes_to_aligned(const float *y)
 {
-    for (; at + BNORM_TILE <= end; at += BNORM_TILE) {
-        if (fetch)
-            fetch_inputs(s->in, at + s->fetch, at + s->dy_fetch, map);
-        apply_tile(s->in, s->y, at, tile, map, stream);
-    }
-    return at;
+    return (0 - (uintptr_t)y / sizeof(*y)) % V_LANES;
 }
 
-/* The current unit, or what is left of it; the next one becomes the current. */
-static INLINE void apply_unit(sweep *s, size_t width, bnorm_map map)
+/* Lanes after `rest` others up to a whole vector. */
+static inline size_t lanes_to_whole(size_t rest)
 {
-    const tile_coefficients tile = repeat_coefficients(&s->unit, width, map);
-    const size_t fetched = smaller(s->end, s->fetch_lanes);
-    size_t at = s->at;
-    if (s->stream) {
-        at = apply_tiles(s, at, fetched, &tile, map, true, true);
-        at = apply_tiles(s, at, s->end, &tile, map, false, true);
-    } else {
-        at = apply_tiles(s, at, fetched, &tile, map, true, false);
-        at = apply_tiles(s, at, s->end, &tile, map, false, false);
-    }
-    for (size_t v = 0; v < V_TILE && at < s->end; v++, at += V_LANES) {
-        const vector_coefficients k = of_vector(&tile, v, map);
-        if (at + V_LANES <= s->end)
-            put(s->y + at, compute_at(s->in, at, &k, map), s->stream);
+    return (0 - rest) % V_LANES;
+}
+
+static INLINE void put_tile(float *y, const v_f32 *tile, size_t n, bool stream)
+{
+    for (size_t v = 0; v < V_TILE && v * V_LANES < n; v++) {
+        if ((v + 1) * V_LANES > n)
+            v_store_n(y + v * V_LANES, tile[v], n - v * V_LANES);
+        else if (stream)
+            v_stream(y + v * V_LANES, tile[v]);
         else
-            end_vector(s, at, s->end - at, &k, width, map);
-    }
-    s->at = at;
-    s->end += s->lanes;
-    s->left--;
-    s->unit = later(s->unit, width, map);
-}
-
-static INLINE void apply_planes(const bnorm_planes *p, size_t width, bnorm_map map)
-{
-    sweep s = begin_sweep(p, width, map);
-    for (size_t u = 0; u < p->units; u++)
-        apply_unit(&s, width, map);
-}
-
-/* Units smaller than a vector. */
-static INLINE void apply_small_planes(const bnorm_planes *p, bnorm_map map)
-{
-    const inputs in = { p->x, p->dy };
-    coefficients unit = given_coefficients(p->k, map);
-    for (size_t u = 0; u < p->units; u++, unit = later(unit, p->width, map)) {
-        const tile_coefficients tile = repeat_coefficients(&unit, p->width, map);
-        const vector_coefficients k = of_vector(&tile, 0, map);
-        apply_n(in, p->y, u * p->lanes, p->lanes, &k, map);
+            v_store(y + v * V_LANES, tile[v]);
     }
 }
 
-static INLINE void apply_any_planes(const bnorm_planes *p, bnorm_map map)
+/* Of a vector, d = x - center and dz, what kernels.h says of dx. */
+static INLINE v_f32 gradient(v_f32 d, v_f32 dz, source k, size_t v, bnorm_map map)
 {
-    if (p->lanes < V_LANES)
-        apply_small_planes(p, map);
-    else if (p->width == 1)
-        apply_planes(p, 1, map);
+    if (map == BNORM_GRADIENT)
+        dz = v_add(v_sub(dz, coefficient(k, BNORM_DY_MEAN, v)),
+                   v_add(v_mul(d, coefficient(k, BNORM_SLOPE, v)), coefficient(k, BNORM_OFFSET, v)));
+    return v_mul(dz, coefficient(k, BNORM_SCALE, v));
+}
+
+static INLINE v_f32 shifted(v_f32 d, source k, size_t v)
+{
+    return v_add(v_mul(d, coefficient(k, BNORM_SCALE, v)), coefficient(k, BNORM_SHIFT, v));
+}
+
+/* n lanes from the l-th on become y, or dx, in t. */
+static INLINE void compute(const piece *p, size_t l, size_t n, source k, v_f32 *t, bnorm_map map)
+{
+    /* Of portable C's single lanes, only those that are there; of vectors all, which takes no longer. */
+    for (size_t v = 0; v < V_TILE && (V_LANES > 1 || v < n); v++) {
+        v_f32 d = v_zero();
+        if (map != BNORM_FROZEN)
+            d = v_sub(load_vector(p->x + l, v, n), coefficient(k, BNORM_CENTER, v));
+        t[v] = map == BNORM_NORMALISE ? shifted(d, k, v) : gradient(d, load_vector(p->dy + l, v, n), k, v, map);
+    }
+}
+
+/* The same with a fusion. */
+static INLINE void compute_fused(const piece *p, const bnorm_fusion *f, size_t l, size_t n, source k, v_f32 *t,
+                                 bnorm_map map)
+{
+    v_f32 d[V_TILE], z[V_TILE];
+    for (size_t v = 0; v < V_TILE; v++) {
+        d[v] = v_sub(load_vector(p->x + l, v, n), coefficient(k, BNORM_CENTER, v));
+        z[v] = shifted(d[v], k, v);
+    }
+    if (map == BNORM_NORMALISE) {
+        finish_tile(z, f, (run){ p->at, p->at + p->lanes }, p->at + l, n);
+        for (size_t v = 0; v < V_TILE; v++)
+            t[v] = z[v];
+        return;
+    }
+    load_tile(t, p->dy + l, n);
+    take_back(t, z, f, p->at + l, n);
+    if (f->dresidual)
+        store_tile(f->dresidual + p->at + l, t, n);
+    for (size_t v = 0; v < V_TILE; v++)
+        t[v] = gradient(d[v], t[v], k, v, map);
+}
+
+/*
+ * n lanes from the l-th on, at most a tile, of which `out` are stored: those behind the n as zero. All is loaded before
+ * the first store, so y may be x or dy.
+ */
+static INLINE void apply_lanes(const piece *p, const bnorm_fusion *f, size_t l, size_t n, size_t out, source k,
+                               bool whole, bnorm_map map)
+{
+    v_f32 t[V_TILE];
+    if (f)
+        compute_fused(p, f, l, n, k, t, map);
     else
-        apply_planes(p, p->width, map);
+        compute(p, l, n, k, t, map);
+    if (map != BNORM_NORMALISE && !p->y)
+        return;
+    for (size_t v = 0; n < out && v < V_TILE; v++)
+        t[v] = n > v * V_LANES ? v_keep_n(t[v], smaller(n - v * V_LANES, V_LANES)) : v_zero();
+    if (!whole)
+        put_tile(p->y + l, t, out, p->stream);
+    else if (p->stream)
+        put_tile(p->y + l, t, BNORM_TILE, true);
+    else
+        put_tile(p->y + l, t, BNORM_TILE, false);
 }
 
-/* One loop for each map. */
-static void apply_planes_f32(const bnorm_planes *planes)
+/* Fetches what a tile is computed from. */
+static INLINE void fetch_inputs(const piece *p, const bnorm_fusion *f, size_t l, bnorm_map map)
 {
-    switch (planes->map) {
-    case BNORM_NORMALISE:
-        apply_any_planes(planes, BNORM_NORMALISE);
-        break;
-    case BNORM_GRADIENT:
-        apply_any_planes(planes, BNORM_GRADIENT);
-        break;
-    case BNORM_GRADIENT_RELU:
-        apply_any_planes(planes, BNORM_GRADIENT_RELU);
-        break;
-    case BNORM_FROZEN:
-        apply_any_planes(planes, BNORM_FROZEN);
-        break;
-    case BNORM_FROZEN_RELU:
-        apply_any_planes(planes, BNORM_FROZEN_RELU);
-        break;
+    if (map != BNORM_FROZEN || f)
+        fetch_tile(p->x + l + p->fetch);
+    if (map != BNORM_NORMALISE)
+        fetch_tile(p->dy + l + p->dy_fetch);
+}
+
+/* Whole tiles from the l-th lane on, as far as they end before `end`; l becomes where they stop. */
+#define APPLY_TILES(p, f, l, end, source_at_l, map) \
+    for (; l + BNORM_TILE <= end; l += BNORM_TILE) { \
+        if (l + BNORM_TILE <= (p)->fetch_lanes) \
+            fetch_inputs(p, f, l, map); \
+        apply_lanes(p, f, l, BNORM_TILE, BNORM_TILE, source_at_l, true, map); \
+    }
+
+/* ---- Planes: a unit's coefficients repeat with the lanes of a row, which divide a tile ---- */
+
+/* The first `rest` lanes of one tile, then what another begins with. */
+static INLINE tile_coefficients join_coefficients(const tile_coefficients *a, const tile_coefficients *b, size_t rest,
+                                                  bnorm_map map)
+{
+    tile_coefficients both = *a;
+    for (size_t v = 0; v < V_TILE; v++) {
+        const size_t first = v * V_LANES;
+        if (first + V_LANES > rest)
+            EACH_USED(map, both.k[c][v] = v_join_n(a->k[c][v], b->k[c][v], first < rest ? rest - first : 0));
+    }
+    return both;
+}
+
+static INLINE void apply_planes(const bnorm_planes *planes, const bnorm_fusion *f, bnorm_map map)
+{
+    /* Stores can be aligned where a vector then still begins with a row's first lane. */
+    const size_t to_aligned = lanes_to_aligned(planes->y), lanes = planes->lanes;
+    const bool whole = lanes >= V_LANES, aligned = whole && to_aligned % planes->width == 0;
+    piece p = { planes->x, planes->dy, planes->y, planes->at, planes->units * lanes, false, 0, 0, 0 };
+    p.stream = planes->stream && aligned;
+    p.fetch_lanes = planes->fetch ? planes->fetch_units * lanes : 0;
+    p.fetch = planes->fetch;
+    p.dy_fetch = planes->dy_fetch;
+    if (!planes->fetch)
+        fetch_ahead(&p);
+    coefficients unit = given_coefficients(planes->k, map);
+    tile_coefficients before, tile = no_coefficients(map);
+    size_t l = 0, end = 0;
+    for (size_t u = 0;; u++, end += lanes) {
+        const size_t rest = end - l;
+        size_t n = rest;
+        before = tile;
+        if (u < planes->units) {
+            tile = repeat_coefficients(&unit, planes->width, map);
+            n += u ? (whole ? lanes_to_whole(rest) : 0) : (aligned ? to_aligned : 0);
+        }
+        if (n) {
+            const tile_coefficients both = n > rest ? join_coefficients(&before, &tile, rest, map) : before;
+            apply_lanes(&p, f, l, n, n, in_tile(&both), false, map);
+        }
+        if (u == planes->units)
+            return;
+        l += n;
+        APPLY_TILES(&p, f, l, end + lanes, in_tile(&tile), map)
+        EACH_USED(map, unit.k[c] += planes->width);
     }
 }
 
 /* ---- Rows: a coefficient a lane ---- */
 
-/* Whole tiles of a row from `at` on; returns where they stop. */
-static INLINE size_t apply_row_tiles(inputs in, float *y, size_t at, size_t width, const coefficients *given,
-                                     bnorm_map map, bool stream, bool fetch)
+/* The last lanes of a row and then its first: the coefficients of lanes in which two rows meet begin somewhere. */
+enum { SEAM = 2 * BNORM_TILE };
+
+static NOINLINE void load_seam(float *seam, const float *row, size_t width)
 {
-    for (; at + BNORM_TILE <= width; at += BNORM_TILE) {
-        v_f32 t[V_TILE];
-        if (fetch)
-            fetch_inputs(in, at + BNORM_FETCH, at + BNORM_FETCH, map);
-        for (size_t v = 0; v < V_TILE; v++) {
-            const vector_coefficients k = load_coefficients(given, at + v * V_LANES, map);
-            t[v] = compute_at(in, at + v * V_LANES, &k, map);
+    const size_t last = smaller(width, BNORM_TILE), first = smaller(width, V_LANES);
+    memset(seam, 0, SEAM * sizeof(*seam));
+    memcpy(seam + BNORM_TILE - last, row + width - last, last * sizeof(*row));
+    memcpy(seam + BNORM_TILE, row, first * sizeof(*row));
+}
+
+/* Adjacent rows, one after the other: several at a time were slower from memory. Several are a vector wide at least. */
+static INLINE void apply_adjacent(const piece *p, const bnorm_fusion *f, size_t rows, size_t width, size_t padding,
+                                  const coefficients *given, const coefficients *seam, bnorm_map map)
+{
+    const bool aligning = (p->stream || p->lanes > 2 * BNORM_TILE) && !padding;
+    const size_t head = aligning ? smaller(lanes_to_aligned(p->y), width) : 0;
+    size_t l = 0, end = 0;
+    for (size_t row = 0;; row++, end += width) {
+        const size_t rest = end - l, n = rest + (row == 0 ? head : row < rows ? lanes_to_whole(rest) : 0);
+        if (n) {
+            const source k = in_memory(seam, BNORM_TILE - rest);
+            apply_lanes(p, f, l, n, row < rows ? n : n + padding, k, false, map);
         }
-        for (size_t v = 0; v < V_TILE; v++)
-            put(y + at + v * V_LANES, t[v], stream);
-    }
-    return at;
-}
-
-/* The lanes from `at` on that whole vectors take; returns where they stop. */
-static INLINE size_t apply_row(inputs in, float *y, size_t at, size_t width, const coefficients *given, bnorm_map map,
-                               bool stream, bool fetch)
-{
-    if (fetch)
-        at = apply_row_tiles(in, y, at, width, given, map, true, true);
-    else if (stream)
-        at = apply_row_tiles(in, y, at, width, given, map, true, false);
-    else
-        at = apply_row_tiles(in, y, at, width, given, map, false, false);
-    for (; at + V_LANES <= width; at += V_LANES) {
-        const vector_coefficients k = load_coefficients(given, at, map);
-        put(y + at, compute_at(in, at, &k, map), stream);
-    }
-    return at;
-}
-
-/* n lanes of a row from `at` on, 0 <= n < V_LANES. */
-static INLINE void apply_row_n(inputs in, float *y, size_t at, size_t n, const coefficients *given, bnorm_map map)
-{
-    if (n) {
-        const vector_coefficients k = load_coefficients_n(given, at, n, map);
-        apply_n(in, y, at, n, &k, map);
-    }
-}
-
-/* The last lanes of a row and then its first: the coefficients of a vector in which two rows meet begin somewhere. */
-static INLINE void load_seam(float *lanes, const float *row, size_t width)
-{
-    v_store(lanes, v_load(row + width - V_LANES));
-    v_store(lanes + V_LANES, v_load(row));
-}
-
-/* Adjacent rows of a vector at least, one after the other: several at a time were slower from memory. */
-static INLINE void apply_wide(size_t rows, size_t width, inputs in, float *y, const coefficients *given, bnorm_map map,
-                              bool stream)
-{
-    float lanes[BNORM_COEFFICIENTS][2 * V_LANES];
-    coefficients seam = { { NULL } };
-    size_t at = lanes_to_aligned(y);
-    if (rows > 1 && (at || width % V_LANES))
-        EACH_USED(map, load_seam(lanes[c], given->k[c], width); seam.k[c] = lanes[c]);
-    apply_row_n(in, y, 0, at, given, map);
-    for (;; in = later_inputs(in, width, width, map), y += width) {
-        at = apply_row(in, y, at, width, given, map, stream, stream && rows * width >= width + BNORM_FETCH);
-        size_t rest = width - at;
-        if (--rows == 0) {
-            apply_row_n(in, y, at, rest, given, map);
+        if (row == rows)
             return;
-        }
-        if (rest) {
-            const vector_coefficients k = load_coefficients(&seam, V_LANES - rest, map);
-            put(y + at, compute_at(in, at, &k, map), stream);
-            at = V_LANES - rest;
-        } else {
-            at = 0;
-        }
-    }
-}
-
-/* Narrow rows of whole vectors, apart from each other or ending in padding: the coefficients stay in registers. */
-static INLINE void apply_narrow(const bnorm_rows *r, const coefficients *given, bnorm_map map, bool stream)
-{
-    inputs in = { r->x, r->dy };
-    float *y = r->y;
-    tile_coefficients tile; /* 0 in the padding, which is taken for 0, and so becomes 0 */
-    EACH_USED(map, load_tile(tile.k[c], given->k[c], r->used));
-    for (size_t row = 0; row < r->rows;
-         row++, in = later_inputs(in, r->x_stride, r->dy_stride, map), y += r->y_stride) {
-        v_f32 x[V_TILE], dy[V_TILE];
-        if (uses_x(map))
-            load_tile(x, in.x, r->used);
-        if (uses_dy(map))
-            load_tile(dy, in.dy, r->used);
-        for (size_t v = 0; v < V_TILE; v++)
-            if (v * V_LANES < r->width) {
-                const vector_coefficients k = of_vector(&tile, v, map);
-                put(y + v * V_LANES, compute(uses_x(map) ? x[v] : v_zero(), uses_dy(map) ? dy[v] : v_zero(), &k, map),
-                    stream);
-            }
+        l += n;
+        APPLY_TILES(p, f, l, end + width, in_memory(given, l - end), map)
     }
 }
 
@@ -444,59 +326,120 @@ static inline row_pieces single_rows(const bnorm_rows *r)
     return (row_pieces){ r->rows, 1, r->used, r->x_stride, r->dy_stride, r->y_stride, 0 };
 }
 
-static INLINE void apply_pieces(const bnorm_rows *r, const row_pieces *p, const coefficients *given, bnorm_map map)
+/* Zero behind the lanes that are used: of y where they are not stored with those, and of dresidual. */
+static NOINLINE void clear_padding(const bnorm_rows *r, float *y, float *dresidual)
 {
-    inputs in = { r->x, r->dy };
-    float *y = r->y;
-    for (size_t piece = 0; piece < p->pieces + (p->rest > 0); piece++) {
-        const bool last = piece == p->pieces;
-        const size_t rows = last ? 1 : p->rows, width = last ? p->rest : p->width;
-        if (width >= V_LANES)
-            apply_wide(rows, width, in, y, given, map, r->stream);
-        else
-            apply_row_n(in, y, 0, width, given, map);
-        for (size_t lane = r->used; lane < r->width; lane++)
+    for (size_t lane = r->used; lane < r->width; lane++) {
+        if (y)
             y[lane] = 0.0f;
-        in = later_inputs(in, p->x_stride, p->dy_stride, map);
-        y += p->y_stride;
+        if (dresidual)
+            dresidual[lane] = 0.0f;
     }
 }
 
-static INLINE void apply_rows(const bnorm_rows *r, bnorm_map map)
+static INLINE void next_piece(piece *p, size_t x_stride, size_t dy_stride, size_t y_stride, bnorm_map map)
+{
+    if (p->x)
+        p->x += x_stride;
+    if (map != BNORM_NORMALISE)
+        p->dy += dy_stride;
+    if (p->y)
+        p->y += y_stride;
+    p->at += map == BNORM_NORMALISE ? y_stride : dy_stride;
+}
+
+/* Rows of less than a tile, apart from each other or ending in padding: the coefficients stay in registers. */
+static INLINE void apply_narrow(const bnorm_rows *r, piece p, const coefficients *given, bnorm_map map)
+{
+    BNORM_ALIGNED float lanes[BNORM_COEFFICIENTS][SEAM];
+    coefficients first = { { NULL } };
+    EACH_USED(map, load_seam(lanes[c], given->k[c], r->used); first.k[c] = lanes[c] + BNORM_TILE - r->used);
+    tile_coefficients k = no_coefficients(map);
+    EACH_USED(map, load_tile(k.k[c], first.k[c], BNORM_TILE));
+    p.stream = r->stream && lanes_to_aligned(r->y) == 0 && r->y_stride % V_LANES == 0;
+    for (size_t row = 0; row < r->rows; row++) {
+        apply_lanes(&p, NULL, 0, r->used, r->width, in_tile(&k), false, map);
+        next_piece(&p, r->x_stride, r->dy_stride, r->y_stride, map);
+    }
+}
+
+static INLINE void apply_pieces(const bnorm_rows *r, const bnorm_fusion *f, const row_pieces *s,
+                                const coefficients *given, bnorm_map map)
+{
+    BNORM_ALIGNED float lanes[BNORM_COEFFICIENTS][SEAM];
+    coefficients seam = { { NULL } };
+    const size_t padding = r->width - r->used;
+    const bool stored_together = s->width % BNORM_TILE + padding <= BNORM_TILE && s->width % BNORM_TILE;
+    float *const dresidual = map != BNORM_NORMALISE && f ? f->dresidual : NULL;
+    /* Rows that end in padding are not aligned one by one. */
+    const bool aligned = !padding || (lanes_to_aligned(r->y) == 0 && r->y_stride % V_LANES == 0);
+    piece p = { r->x, r->dy, r->y, r->at, 0, r->stream && aligned, 0, 0, 0 };
+    if (!f && !s->rest && s->rows == 1 && r->width <= BNORM_TILE) {
+        apply_narrow(r, p, given, map);
+        return;
+    }
+    for (size_t i = 0; i < s->pieces + (s->rest > 0); i++) {
+        const bool last = i == s->pieces;
+        const size_t rows = last ? 1 : s->rows, width = last ? s->rest : s->width;
+        if (i == 0 || last)
+            EACH_USED(map, load_seam(lanes[c], given->k[c], width); seam.k[c] = lanes[c]);
+        p.lanes = rows * width;
+        p.fetch_lanes = 0;
+        fetch_ahead(&p);
+        apply_adjacent(&p, f, rows, width, stored_together ? padding : 0, given, &seam, map);
+        if (padding && (!stored_together || dresidual))
+            clear_padding(r, p.y, dresidual ? dresidual + p.at : NULL);
+        next_piece(&p, s->x_stride, s->dy_stride, s->y_stride, map);
+    }
+}
+
+static INLINE void apply_rows(const bnorm_rows *r, const bnorm_fusion *f, bnorm_map map)
 {
     coefficients given = given_coefficients(r->k, map);
     BNORM_ALIGNED float repeated[BNORM_COEFFICIENTS][BNORM_MAX_FOLDED];
-    const bool adjacent = r->used == r->width && r->y_stride == r->width && (!uses_x(map) || r->x_stride == r->width) &&
-                          (!uses_dy(map) || r->dy_stride == r->width);
-    if (!adjacent && r->width <= BNORM_TILE && r->width % V_LANES == 0) {
-        apply_narrow(r, &given, map, r->stream && lanes_to_aligned(r->y) == 0 && r->y_stride % V_LANES == 0);
-        return;
-    }
+    const bool adjacent = r->used == r->width && r->y_stride == r->width && (!r->x || r->x_stride == r->width) &&
+                          (map == BNORM_NORMALISE || r->dy_stride == r->width);
     const size_t folded = adjacent ? bnorm_folded_rows(r->width) : 1;
     const row_pieces pieces = adjacent ? adjacent_rows(r, folded) : single_rows(r);
     if (folded > 1)
         EACH_USED(map, repeat_row(repeated[c], given.k[c], r->width, folded); given.k[c] = repeated[c]);
-    apply_pieces(r, &pieces, &given, map);
+    apply_pieces(r, f, &pieces, &given, map);
+}
+
+/* ---- One loop for each map, without a fusion and with one ---- */
+
+#define EACH_MAP(MAP) \
+    MAP(BNORM_NORMALISE) \
+    MAP(BNORM_GRADIENT) \
+    MAP(BNORM_FROZEN)
+
+static void apply_planes_f32(const bnorm_planes *planes)
+{
+    switch (planes->map) {
+#define MAP(map) \
+    case map: \
+        if (planes->fusion) \
+            apply_planes(planes, planes->fusion, map); \
+        else \
+            apply_planes(planes, NULL, map); \
+        break;
+        EACH_MAP(MAP)
+#undef MAP
+    }
 }
 
 static void apply_rows_f32(const bnorm_rows *rows)
 {
     switch (rows->map) {
-    case BNORM_NORMALISE:
-        apply_rows(rows, BNORM_NORMALISE);
+#define MAP(map) \
+    case map: \
+        if (rows->fusion) \
+            apply_rows(rows, rows->fusion, map); \
+        else \
+            apply_rows(rows, NULL, map); \
         break;
-    case BNORM_GRADIENT:
-        apply_rows(rows, BNORM_GRADIENT);
-        break;
-    case BNORM_GRADIENT_RELU:
-        apply_rows(rows, BNORM_GRADIENT_RELU);
-        break;
-    case BNORM_FROZEN:
-        apply_rows(rows, BNORM_FROZEN);
-        break;
-    case BNORM_FROZEN_RELU:
-        apply_rows(rows, BNORM_FROZEN_RELU);
-        break;
+        EACH_MAP(MAP)
+#undef MAP
     }
 }
 

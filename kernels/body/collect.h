@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The sums of kernels.h, in the order of docs/numerics.md. Written against the vector header included before. */
+#include "epilogue.h"
 #include "tile.h"
 
 /* A place in a walk, and how many super-rows are still to go from it. */
@@ -9,65 +10,86 @@ typedef struct {
     size_t left;
 } place;
 
-/* What a tile's lanes are taken about, and their sums. */
+/* What is summed. dy is NULL where only x is. */
 typedef struct {
-    v_f32 pivot[V_TILE], dy_pivot[V_TILE], scale[V_TILE], shift[V_TILE];
+    const float *x, *dy;
+    const bnorm_fusion *fusion;
+    size_t at; /* fused: the index of dy in its tensor */
+} inputs;
+
+/* What lanes are taken about, and more that their terms follow from: in memory, and of a tile. */
+enum { PIVOT, DY_PIVOT, SCALE, SHIFT, PIVOTS };
+
+typedef struct {
+    const float *p[PIVOTS];
+} pivots;
+
+typedef struct {
+    v_f32 p[PIVOTS][V_TILE];
 } tile_pivots;
+
+/* The sums of a row and of a tile. */
+typedef struct {
+    float *sum[BNORM_SUMS];
+} row_sums;
 
 typedef struct {
     v_f32 sum[BNORM_SUMS][V_TILE];
 } tile_sums;
 
-/* The same in memory. */
-typedef struct {
-    const float *pivot, *dy_pivot, *scale, *shift;
-} pivots;
-
-typedef struct {
-    float *sum[BNORM_SUMS];
-} row_sums;
-
 static INLINE bool collects_dy(bnorm_terms terms)
 {
-    return terms == BNORM_PRODUCTS || terms == BNORM_PRODUCTS_RELU;
+    return terms != BNORM_SQUARES;
 }
 
 static INLINE inputs ahead(inputs in, size_t x_lanes, size_t dy_lanes, bnorm_terms terms)
 {
-    return inputs_at(in, x_lanes, true, dy_lanes, collects_dy(terms));
+    in.x += x_lanes;
+    if (collects_dy(terms))
+        in.dy += dy_lanes;
+    if (terms == BNORM_PRODUCTS_FUSED)
+        in.at += dy_lanes;
+    return in;
 }
 
 static INLINE int sums_of(bnorm_terms terms)
 {
-    return terms == BNORM_VALUES ? 1 : terms == BNORM_SQUARES ? 2 : 3;
+    return terms == BNORM_SQUARES ? 2 : 3;
 }
 
-/* A statement for each sum `i`, a constant: what is indexed by one stays in registers. */
+/* A statement for each sum `i`, or each array `i` of pivots, a constant: what is indexed by one stays in registers. */
+#define FOR_CONSTANT(constant, condition, statement) \
+    if (condition) { \
+        const int i = constant; \
+        statement; \
+    }
 #define EACH_SUM(terms, statement) \
     do { \
-        { \
-            const int i = 0; \
-            statement; \
-        } \
-        if (sums_of(terms) > 1) { \
-            const int i = 1; \
-            statement; \
-        } \
-        if (sums_of(terms) > 2) { \
-            const int i = 2; \
-            statement; \
-        } \
+        FOR_CONSTANT(0, true, statement) \
+        FOR_CONSTANT(1, true, statement) \
+        FOR_CONSTANT(2, collects_dy(terms), statement) \
     } while (0)
+#define EACH_PIVOT(terms, statement) \
+    do { \
+        FOR_CONSTANT(PIVOT, true, statement) \
+        FOR_CONSTANT(DY_PIVOT, (terms) == BNORM_PRODUCTS, statement) \
+        FOR_CONSTANT(SCALE, (terms) == BNORM_PRODUCTS_FUSED, statement) \
+        FOR_CONSTANT(SHIFT, (terms) == BNORM_PRODUCTS_FUSED, statement) \
+    } while (0)
+
+static INLINE inputs given_inputs(const bnorm_collection *c)
+{
+    return (inputs){ c->x, c->dy, c->fusion, c->at };
+}
+
+static INLINE pivots given_pivots(const bnorm_collection *c)
+{
+    return (pivots){ { c->pivot, c->dy_pivot, c->scale, c->shift } };
+}
 
 static INLINE pivots pivots_at(pivots p, size_t lane, bnorm_terms terms)
 {
-    p.pivot += lane;
-    if (terms == BNORM_PRODUCTS)
-        p.dy_pivot += lane;
-    if (terms == BNORM_PRODUCTS_RELU) {
-        p.scale += lane;
-        p.shift += lane;
-    }
+    EACH_PIVOT(terms, p.p[i] += lane);
     return p;
 }
 
@@ -80,26 +102,14 @@ static INLINE row_sums sums_at(row_sums s, size_t lane, bnorm_terms terms)
 static INLINE tile_pivots load_pivots(pivots p, size_t lanes, bnorm_terms terms)
 {
     tile_pivots t;
-    load_tile(t.pivot, p.pivot, lanes);
-    if (terms == BNORM_PRODUCTS)
-        load_tile(t.dy_pivot, p.dy_pivot, lanes);
-    if (terms == BNORM_PRODUCTS_RELU) {
-        load_tile(t.scale, p.scale, lanes);
-        load_tile(t.shift, p.shift, lanes);
-    }
+    EACH_PIVOT(terms, load_tile(t.p[i], p.p[i], lanes));
     return t;
 }
 
 static INLINE tile_pivots repeat_pivots(pivots p, size_t width, bnorm_terms terms)
 {
     tile_pivots t;
-    load_repeated(t.pivot, p.pivot, width);
-    if (terms == BNORM_PRODUCTS)
-        load_repeated(t.dy_pivot, p.dy_pivot, width);
-    if (terms == BNORM_PRODUCTS_RELU) {
-        load_repeated(t.scale, p.scale, width);
-        load_repeated(t.shift, p.shift, width);
-    }
+    EACH_PIVOT(terms, load_repeated(t.p[i], p.p[i], width));
     return t;
 }
 
@@ -111,15 +121,12 @@ static INLINE tile_sums no_sums(bnorm_terms terms)
     return t;
 }
 
-/* A vector's terms, of which the first n lanes count: the others add +0, which changes no sum, as none is ever -0. */
-static INLINE void collect_vector(v_f32 x, v_f32 dy, const tile_pivots *p, tile_sums *t, size_t v, size_t n,
-                                  bnorm_terms terms)
+/*
+ * Adds the terms of a vector, d alone or with e, of which the first n lanes count: the others add +0, which changes no
+ * sum, as none is ever -0.
+ */
+static INLINE void add_terms(v_f32 d, v_f32 e, tile_sums *t, size_t v, size_t n, bnorm_terms terms)
 {
-    v_f32 d = v_sub(x, p->pivot[v]), e = dy;
-    if (terms == BNORM_PRODUCTS)
-        e = v_sub(dy, p->dy_pivot[v]);
-    if (terms == BNORM_PRODUCTS_RELU)
-        e = v_if_positive(v_add(v_mul(d, p->scale[v]), p->shift[v]), dy);
     if (n < V_LANES) {
         d = v_keep_n(d, n);
         e = v_keep_n(e, n);
@@ -130,30 +137,89 @@ static INLINE void collect_vector(v_f32 x, v_f32 dy, const tile_pivots *p, tile_
         t->sum[2][v] = v_add(t->sum[2][v], v_mul(e, d));
     } else {
         t->sum[0][v] = v_accumulate(t->sum[0][v], d);
-        if (terms == BNORM_SQUARES)
-            t->sum[1][v] = v_add(t->sum[1][v], v_mul(d, d));
+        t->sum[1][v] = v_add(t->sum[1][v], v_mul(d, d));
     }
 }
 
-static INLINE void collect_row(inputs in, const tile_pivots *p, tile_sums *t, bnorm_terms terms)
+static INLINE void collect_fused_tile(inputs in, size_t n, const tile_pivots *p, tile_sums *t)
 {
+    v_f32 d[V_TILE], e[V_TILE], z[V_TILE];
+    load_tile(d, in.x, n);
+    load_tile(e, in.dy, n);
+    for (size_t v = 0; v < V_TILE; v++) {
+        d[v] = v_sub(d[v], p->p[PIVOT][v]);
+        z[v] = v_add(v_mul(d[v], p->p[SCALE][v]), p->p[SHIFT][v]);
+    }
+    take_back(e, z, in.fusion, in.at, n);
+    for (size_t v = 0; v < V_TILE && v * V_LANES < n; v++)
+        add_terms(d[v], e[v], t, v, smaller(n - v * V_LANES, V_LANES), BNORM_PRODUCTS_FUSED);
+}
+
+/* The first n lanes of a tile. */
+static INLINE void collect_tile(inputs in, size_t n, const tile_pivots *p, tile_sums *t, bnorm_terms terms)
+{
+    if (terms == BNORM_PRODUCTS_FUSED) {
+        collect_fused_tile(in, n, p, t);
+        return;
+    }
+    for (size_t v = 0; v < V_TILE && v * V_LANES < n; v++) {
+        const v_f32 d = v_sub(load_vector(in.x, v, n), p->p[PIVOT][v]);
+        v_f32 e = d;
+        if (terms == BNORM_PRODUCTS)
+            e = v_sub(load_vector(in.dy, v, n), p->p[DY_PIVOT][v]);
+        add_terms(d, e, t, v, smaller(n - v * V_LANES, V_LANES), terms);
+    }
+}
+
+/* Rows of a tile, of which one alone may be less than a tile. */
+static INLINE void collect_tiles(inputs in, size_t x_stride, size_t dy_stride, size_t rows, size_t n,
+                                 const tile_pivots *p, tile_sums *t, bnorm_terms terms)
+{
+    for (; rows; rows--, in = ahead(in, x_stride, dy_stride, terms))
+        collect_tile(in, n, p, t, terms);
+}
+
+static NOINLINE void collect_copied(inputs in, size_t x_stride, size_t dy_stride, size_t rows, size_t n,
+                                    const tile_pivots *p, tile_sums *t, bnorm_terms terms)
+{
+    if (terms == BNORM_SQUARES)
+        collect_tile(in, n, p, t, BNORM_SQUARES);
+    else if (terms == BNORM_PRODUCTS)
+        collect_tile(in, n, p, t, BNORM_PRODUCTS);
+    else if (n < BNORM_TILE)
+        collect_tile(in, n, p, t, BNORM_PRODUCTS_FUSED);
+    else
+        collect_tiles(in, x_stride, dy_stride, rows, BNORM_TILE, p, t, BNORM_PRODUCTS_FUSED);
+}
+
+/* For what is seldom or long: one function, given copies, so that in its callers pivots and sums stay in registers. */
+static INLINE void collect_apiece(inputs in, size_t x_stride, size_t dy_stride, size_t rows, size_t n,
+                                  const tile_pivots *p, tile_sums *t, bnorm_terms terms)
+{
+    tile_pivots pivots_copy;
+    tile_sums sums_copy;
+    for (size_t v = 0; v < V_TILE; v++) {
+        EACH_PIVOT(terms, pivots_copy.p[i][v] = p->p[i][v]);
+        EACH_SUM(terms, sums_copy.sum[i][v] = t->sum[i][v]);
+    }
+    collect_copied(in, x_stride, dy_stride, rows, n, &pivots_copy, &sums_copy, terms);
     for (size_t v = 0; v < V_TILE; v++)
-        collect_vector(v_load(in.x + v * V_LANES), collects_dy(terms) ? v_load(in.dy + v * V_LANES) : v_zero(), p, t, v,
-                       V_LANES, terms);
+        EACH_SUM(terms, t->sum[i][v] = sums_copy.sum[i][v]);
+}
+
+static INLINE void collect_rows(inputs in, size_t x_stride, size_t dy_stride, size_t rows, const tile_pivots *p,
+                                tile_sums *t, bnorm_terms terms)
+{
+    if (terms == BNORM_PRODUCTS_FUSED)
+        collect_apiece(in, x_stride, dy_stride, rows, BNORM_TILE, p, t, terms);
+    else
+        collect_tiles(in, x_stride, dy_stride, rows, BNORM_TILE, p, t, terms);
 }
 
 /* A row that ends within the tile. */
-static INLINE void collect_part(inputs in, size_t lanes, const tile_pivots *p, tile_sums *t, bnorm_terms terms)
+static INLINE void collect_part(inputs in, size_t n, const tile_pivots *p, tile_sums *t, bnorm_terms terms)
 {
-    for (size_t v = 0; v < V_TILE; v++) {
-        const size_t first = v * V_LANES, n = lanes - first;
-        if (first + V_LANES <= lanes)
-            collect_vector(v_load(in.x + first), collects_dy(terms) ? v_load(in.dy + first) : v_zero(), p, t, v,
-                           V_LANES, terms);
-        else if (first < lanes)
-            collect_vector(v_load_n(in.x + first, n), collects_dy(terms) ? v_load_n(in.dy + first, n) : v_zero(), p, t,
-                           v, n, terms);
-    }
+    collect_apiece(in, 0, 0, 1, n, p, t, terms);
 }
 
 /* The lanes of a super-row: the run's last one may be short. */
@@ -174,16 +240,17 @@ static INLINE void collect_stretch(const bnorm_walk *walk, inputs in, place at, 
                                    const tile_pivots *p, tile_sums *t, bnorm_terms terms)
 {
     const size_t x_stride = walk->x.super_row_stride, dy_stride = walk->dy.super_row_stride;
-    size_t width = walk->folded * walk->width;
-    size_t whole = lane + BNORM_TILE > width ? at.row : smaller(at.row + rows, walk->run_rows / walk->folded);
-    size_t row = at.row;
+    const size_t width = walk->folded * walk->width, end = at.row + rows;
+    const size_t full = lane + BNORM_TILE > width ? at.row : smaller(end, walk->run_rows / walk->folded);
+    const size_t whole = full > at.row ? full - at.row : 0;
     in = super_row_at(walk, in, at, lane, terms);
-    for (; row < whole; row++, in = ahead(in, x_stride, dy_stride, terms))
-        collect_row(in, p, t, terms);
-    for (; row < at.row + rows; row++, in = ahead(in, x_stride, dy_stride, terms)) {
-        size_t end = super_row_width(walk, row);
-        if (end > lane)
-            collect_part(in, smaller(end - lane, BNORM_TILE), p, t, terms);
+    if (whole)
+        collect_rows(in, x_stride, dy_stride, whole, p, t, terms);
+    in = ahead(in, whole * x_stride, whole * dy_stride, terms);
+    for (size_t row = at.row + whole; row < end; row++, in = ahead(in, x_stride, dy_stride, terms)) {
+        const size_t used = super_row_width(walk, row);
+        if (used > lane)
+            collect_part(in, smaller(used - lane, BNORM_TILE), p, t, terms);
     }
 }
 
@@ -198,8 +265,8 @@ static INLINE void step(const bnorm_walk *walk, place *at, size_t rows)
 }
 
 /* Adds the next at->left super-rows of the tile at `lane`; moves the place on. */
-static INLINE void collect_rows(const bnorm_walk *walk, inputs in, place *at, size_t lane, const tile_pivots *p,
-                                tile_sums *t, bnorm_terms terms)
+static INLINE void collect_stretches(const bnorm_walk *walk, inputs in, place *at, size_t lane, const tile_pivots *p,
+                                     tile_sums *t, bnorm_terms terms)
 {
     while (at->left) {
         size_t rows = smaller(at->left, walk->run_super_rows - at->row);
@@ -211,10 +278,14 @@ static INLINE void collect_rows(const bnorm_walk *walk, inputs in, place *at, si
 /* Adjacent lanes, the first of them at the start of a super-row that is one tile. */
 static INLINE void collect_adjacent(inputs in, size_t lanes, const tile_pivots *p, tile_sums *t, bnorm_terms terms)
 {
-    for (; lanes >= BNORM_TILE; lanes -= BNORM_TILE, in = ahead(in, BNORM_TILE, BNORM_TILE, terms))
-        collect_row(in, p, t, terms);
-    if (lanes)
-        collect_part(in, lanes, p, t, terms);
+    const size_t rows = lanes / BNORM_TILE, rest = lanes % BNORM_TILE;
+    if (rows)
+        collect_rows(in, BNORM_TILE, BNORM_TILE, rows, p, t, terms);
+    in = ahead(in, rows * BNORM_TILE, rows * BNORM_TILE, terms);
+    if (rest && terms == BNORM_PRODUCTS_FUSED)
+        collect_part(in, rest, p, t, terms);
+    else if (rest) /* much of a small plane: worth being here */
+        collect_tile(in, rest, p, t, terms);
 }
 
 /* A group of super-rows of one tile, from zero; moves the place on. */
@@ -248,7 +319,7 @@ static INLINE tile_sums collect_tile_chunk(const bnorm_walk *walk, inputs in, pl
 }
 
 /* Rows of `width` lanes become one: row r + row r + (rows - half), until one is left. */
-static void fold_rows(float *lanes, size_t rows, size_t width)
+static NOINLINE void fold_rows(float *lanes, size_t rows, size_t width)
 {
     while (rows > 1) {
         size_t half = rows / 2;
@@ -278,11 +349,12 @@ static INLINE place place_of(const bnorm_walk *walk, size_t super_row)
 }
 
 /* Units whose super-rows are adjacent tiles. */
-static INLINE void collect_units(const bnorm_walk *walk, const bnorm_collection *c, size_t width, bnorm_terms terms)
+static INLINE void collect_units(const bnorm_walk *walk, const bnorm_collection *c, bnorm_terms terms)
 {
+    const size_t width = walk->width;
     const place start = place_of(walk, c->first);
-    inputs in = { c->x, collects_dy(terms) ? c->dy : NULL };
-    pivots given = { c->pivot, c->dy_pivot, c->scale, c->shift };
+    inputs in = given_inputs(c);
+    pivots given = given_pivots(c);
     row_sums out = { { c->sum[0], c->sum[1], c->sum[2] } };
     /* Of small planes, one stretch is all there is. */
     const bool small = c->rows <= BNORM_GROUP && start.row + c->rows <= walk->run_super_rows;
@@ -332,8 +404,7 @@ static INLINE void collect_few(inputs in, size_t x_stride, size_t dy_stride, siz
                     fetch_tile_far(in.dy + r * dy_stride + lane + BNORM_FETCH_FAR);
             }
         if (count == BNORM_TILE)
-            for (size_t r = 0; r < rows; r++)
-                collect_row(ahead(in, r * x_stride + lane, r * dy_stride + lane, terms), &p, &t, terms);
+            collect_rows(ahead(in, lane, lane, terms), x_stride, dy_stride, rows, &p, &t, terms);
         else
             for (size_t r = 0; r < rows; r++)
                 collect_part(ahead(in, r * x_stride + lane, r * dy_stride + lane, terms), count, &p, &t, terms);
@@ -342,7 +413,7 @@ static INLINE void collect_few(inputs in, size_t x_stride, size_t dy_stride, siz
 }
 
 /* A group's sums join those of the chunk. */
-static INLINE void add_lanes(float *sum, const float *more, size_t lanes, bool first)
+static NOINLINE void add_lanes(float *sum, const float *more, size_t lanes, bool first)
 {
     for (size_t l = 0; l < lanes; l++)
         sum[l] = first ? more[l] : sum[l] + more[l];
@@ -358,11 +429,9 @@ static INLINE void collect_wide_group(inputs in, size_t x_stride, size_t dy_stri
         const size_t lanes = smaller(width - lane, STRIP);
         const pivots p = pivots_at(given, lane, terms);
         const row_sums at = sums_at(out, lane, terms);
-        collect_few(ahead(in, lane, lane, terms), x_stride, dy_stride, smaller(rows, FEW_ROWS), lanes, p, s, true,
-                    fetch, terms);
-        for (size_t done = FEW_ROWS; done < rows; done += FEW_ROWS)
+        for (size_t done = 0; done < rows; done += FEW_ROWS)
             collect_few(ahead(in, done * x_stride + lane, done * dy_stride + lane, terms), x_stride, dy_stride,
-                        smaller(rows - done, FEW_ROWS), lanes, p, s, false, fetch, terms);
+                        smaller(rows - done, FEW_ROWS), lanes, p, s, done == 0, fetch, terms);
         EACH_SUM(terms, add_lanes(at.sum[i], strip[i], lanes, first));
     }
 }
@@ -385,7 +454,7 @@ static INLINE place collect_any_group(const bnorm_walk *walk, inputs in, place a
         tile_sums t = no_sums(terms);
         next = at;
         next.left = rows;
-        collect_rows(walk, in, &next, lane, &p, &t, terms);
+        collect_stretches(walk, in, &next, lane, &p, &t, terms);
         EACH_SUM(terms, add_stored(out.sum[i] + lane, t.sum[i], lanes, first));
     }
     return next;
@@ -415,28 +484,22 @@ static INLINE void collect_lanes(const bnorm_walk *walk, inputs in, place at, si
 
 /* Lanes that narrow rows repeat for each row of a super-row. */
 typedef struct {
-    BNORM_ALIGNED float pivot[4][BNORM_MAX_FOLDED];
+    BNORM_ALIGNED float pivot[PIVOTS][BNORM_MAX_FOLDED];
     BNORM_ALIGNED float sum[BNORM_SUMS][BNORM_MAX_FOLDED];
 } folded_lanes;
 
 static INLINE pivots fold_pivots(folded_lanes *f, const bnorm_walk *walk, pivots given, bnorm_terms terms)
 {
-    repeat_row(f->pivot[0], given.pivot, walk->width, walk->folded);
-    if (terms == BNORM_PRODUCTS)
-        repeat_row(f->pivot[1], given.dy_pivot, walk->width, walk->folded);
-    if (terms == BNORM_PRODUCTS_RELU) {
-        repeat_row(f->pivot[2], given.scale, walk->width, walk->folded);
-        repeat_row(f->pivot[3], given.shift, walk->width, walk->folded);
-    }
-    return (pivots){ f->pivot[0], f->pivot[1], f->pivot[2], f->pivot[3] };
+    EACH_PIVOT(terms, repeat_row(f->pivot[i], given.p[i], walk->width, walk->folded); given.p[i] = f->pivot[i]);
+    return given;
 }
 
 static INLINE void collect_wide_units(const bnorm_walk *walk, const bnorm_collection *c, bnorm_terms terms)
 {
     const size_t width = walk->width;
     const bool folded = walk->folded > 1;
-    inputs in = { c->x, collects_dy(terms) ? c->dy : NULL };
-    pivots given = { c->pivot, c->dy_pivot, c->scale, c->shift };
+    inputs in = given_inputs(c);
+    pivots given = given_pivots(c);
     row_sums out = { { c->sum[0], c->sum[1], c->sum[2] } };
     for (size_t u = 0; u < c->units; u++) {
         folded_lanes f;
@@ -453,28 +516,18 @@ static INLINE void collect_wide_units(const bnorm_walk *walk, const bnorm_collec
     }
 }
 
-static INLINE void collect_dense_units(const bnorm_walk *walk, const bnorm_collection *c, bnorm_terms terms)
-{
-    const bool tiles_adjacent =
-        walk->x.super_row_stride == BNORM_TILE && (!collects_dy(terms) || walk->dy.super_row_stride == BNORM_TILE);
-    if (walk->folded * walk->width == BNORM_TILE && tiles_adjacent)
-        collect_units(walk, c, walk->width, terms);
-    else
-        collect_wide_units(walk, c, terms);
-}
-
 /* ---- Elements apart from each other ---- */
 
-/* Copies `lanes` lanes of a super-row, from `lane` on. */
-static void gather(const bnorm_walk *walk, const bnorm_reach *reach, const float *x, place at, size_t lane,
-                   size_t lanes, float *out)
+/* Where `lanes` lanes of a super-row are, from `lane` on. */
+static void locate_lanes(const bnorm_walk *walk, const bnorm_reach *reach, place at, size_t lane, size_t lanes,
+                         size_t *indices)
 {
     size_t row = at.run * walk->run_rows + at.row * walk->folded + lane / walk->width;
     size_t image = row / walk->points, point = row % walk->points;
     size_t block = lane % walk->width / walk->block, channel = lane % walk->width % walk->block;
     size_t blocks = walk->width / walk->block;
     for (size_t l = 0; l < lanes; l++) {
-        out[l] = x[image * reach->image_stride + point * reach->point_stride + block * reach->block_stride + channel];
+        indices[l] = image * reach->image_stride + point * reach->point_stride + block * reach->block_stride + channel;
         if (++channel < walk->block)
             continue;
         channel = 0;
@@ -488,37 +541,57 @@ static void gather(const bnorm_walk *walk, const bnorm_reach *reach, const float
     }
 }
 
-/* What is repeated for each row of a super-row, of the tile at `lane`. */
-static void repeat_tile(float *tile, const float *row, size_t width, size_t lane)
+/* A tile of each tensor, brought together. */
+typedef struct {
+    BNORM_ALIGNED float x[BNORM_TILE], dy[BNORM_TILE], residual[BNORM_TILE];
+    uint8_t mask[BNORM_TILE / 8];
+    bnorm_fusion fusion;
+} gathered_tile;
+
+static inputs gather(const bnorm_walk *walk, inputs in, place at, size_t lane, size_t lanes, gathered_tile *to,
+                     bnorm_terms terms)
 {
-    for (size_t l = 0; l < BNORM_TILE; l++)
-        tile[l] = row ? row[(lane + l) % width] : 0.0f;
+    size_t indices[BNORM_TILE];
+    locate_lanes(walk, &walk->x, at, lane, lanes, indices);
+    for (size_t l = 0; l < lanes; l++)
+        to->x[l] = in.x[indices[l]];
+    if (collects_dy(terms))
+        locate_lanes(walk, &walk->dy, at, lane, lanes, indices);
+    for (size_t l = 0; collects_dy(terms) && l < lanes; l++)
+        to->dy[l] = in.dy[indices[l]];
+    if (terms == BNORM_PRODUCTS_FUSED) {
+        to->fusion = *in.fusion;
+        for (size_t l = 0; in.fusion->residual && l < lanes; l++)
+            to->residual[l] = in.fusion->residual[in.at + indices[l]];
+        memset(to->mask, 0, sizeof(to->mask));
+        for (size_t l = 0; in.fusion->mask && l < lanes; l++)
+            to->mask[l / 8] |= (uint8_t)(get_bits(in.fusion->mask, in.at + indices[l], 1) % 2 << l % 8);
+        to->fusion.residual = in.fusion->residual ? to->residual : NULL;
+        to->fusion.mask = in.fusion->mask ? to->mask : NULL;
+    }
+    return (inputs){ to->x, to->dy, &to->fusion, 0 };
 }
 
 /* A chunk of the tile at `lane` of a unit's super-rows, to arrays of a tile. */
 static void collect_apart_tile(const bnorm_walk *walk, const bnorm_collection *c, inputs in, size_t lane, pivots given,
                                row_sums out)
 {
-    const float *rows[4] = { given.pivot, given.dy_pivot, given.scale, given.shift };
-    BNORM_ALIGNED float lanes[4][BNORM_TILE];
-    for (int i = 0; i < 4; i++)
-        repeat_tile(lanes[i], rows[i], walk->width, lane);
-    const tile_pivots p = load_pivots((pivots){ lanes[0], lanes[1], lanes[2], lanes[3] }, BNORM_TILE, c->terms);
+    gathered_tile gathered;
+    BNORM_ALIGNED float lanes[PIVOTS][BNORM_TILE] = { { 0.0f } };
+    EACH_PIVOT(c->terms, repeat_lanes(lanes[i], given.p[i], walk->width, lane); given.p[i] = lanes[i]);
+    const tile_pivots p = load_pivots(given, BNORM_TILE, c->terms);
     place at = place_of(walk, c->first);
     for (size_t done = 0; done < c->rows;) {
         tile_sums t = no_sums(c->terms);
         const size_t begin = done;
         do {
             const size_t end = super_row_width(walk, at.row), used = end > lane ? smaller(end - lane, BNORM_TILE) : 0;
-            gather(walk, &walk->x, in.x, at, lane, used, lanes[0]);
-            if (collects_dy(c->terms))
-                gather(walk, &walk->dy, in.dy, at, lane, used, lanes[1]);
-            collect_part((inputs){ lanes[0], lanes[1] }, used, &p, &t, c->terms);
+            collect_copied(gather(walk, in, at, lane, used, &gathered, c->terms), 0, 0, 1, used, &p, &t, c->terms);
             step(walk, &at, 1);
         } while (++done % BNORM_GROUP && done < c->rows);
         for (int i = 0; i < sums_of(c->terms); i++) {
-            store_tile(lanes[2], t.sum[i], BNORM_TILE);
-            add_lanes(out.sum[i], lanes[2], BNORM_TILE, begin == 0);
+            store_tile(lanes[0], t.sum[i], BNORM_TILE);
+            add_lanes(out.sum[i], lanes[0], BNORM_TILE, begin == 0);
         }
     }
 }
@@ -528,8 +601,8 @@ static NOINLINE void collect_apart(const bnorm_walk *walk, const bnorm_collectio
 {
     const size_t width = walk->width, wide = walk->folded * width;
     for (size_t u = 0; u < c->units; u++) {
-        const inputs in = ahead((inputs){ c->x, c->dy }, u * walk->x.unit_stride, u * walk->dy.unit_stride, c->terms);
-        const pivots given = pivots_at((pivots){ c->pivot, c->dy_pivot, c->scale, c->shift }, u * width, c->terms);
+        const inputs in = ahead(given_inputs(c), u * walk->x.unit_stride, u * walk->dy.unit_stride, c->terms);
+        const pivots given = pivots_at(given_pivots(c), u * width, c->terms);
         folded_lanes f;
         for (size_t lane = 0; lane < wide; lane += BNORM_TILE) {
             BNORM_ALIGNED float tile[BNORM_SUMS][BNORM_TILE];
@@ -547,46 +620,50 @@ static NOINLINE void collect_apart(const bnorm_walk *walk, const bnorm_collectio
 
 /* ---- One loop for each kind of terms ---- */
 
-static void collect_nchw_f32(const bnorm_walk *walk, const bnorm_collection *collection)
+static NOINLINE void collect_dense_units(const bnorm_walk *walk, const bnorm_collection *collection)
 {
-    if (!walk->dense) {
-        collect_apart(walk, collection);
-        return;
-    }
     switch (collection->terms) {
-    case BNORM_VALUES:
-        collect_units(walk, collection, 1, BNORM_VALUES);
-        break;
     case BNORM_SQUARES:
-        collect_units(walk, collection, 1, BNORM_SQUARES);
+        collect_units(walk, collection, BNORM_SQUARES);
         break;
     case BNORM_PRODUCTS:
-        collect_units(walk, collection, 1, BNORM_PRODUCTS);
+        collect_units(walk, collection, BNORM_PRODUCTS);
         break;
-    case BNORM_PRODUCTS_RELU:
-        collect_units(walk, collection, 1, BNORM_PRODUCTS_RELU);
+    case BNORM_PRODUCTS_FUSED:
+        collect_units(walk, collection, BNORM_PRODUCTS_FUSED);
         break;
     }
 }
 
+static void collect_nchw_f32(const bnorm_walk *walk, const bnorm_collection *collection)
+{
+    if (walk->dense)
+        collect_dense_units(walk, collection);
+    else
+        collect_apart(walk, collection);
+}
+
 static void collect_nhwc_f32(const bnorm_walk *walk, const bnorm_collection *collection)
 {
+    const bool tiles_adjacent = walk->x.super_row_stride == BNORM_TILE &&
+                                (!collects_dy(collection->terms) || walk->dy.super_row_stride == BNORM_TILE);
     if (!walk->dense) {
         collect_apart(walk, collection);
         return;
     }
+    if (walk->folded * walk->width == BNORM_TILE && tiles_adjacent) {
+        collect_dense_units(walk, collection);
+        return;
+    }
     switch (collection->terms) {
-    case BNORM_VALUES:
-        collect_dense_units(walk, collection, BNORM_VALUES);
-        break;
     case BNORM_SQUARES:
-        collect_dense_units(walk, collection, BNORM_SQUARES);
+        collect_wide_units(walk, collection, BNORM_SQUARES);
         break;
     case BNORM_PRODUCTS:
-        collect_dense_units(walk, collection, BNORM_PRODUCTS);
+        collect_wide_units(walk, collection, BNORM_PRODUCTS);
         break;
-    case BNORM_PRODUCTS_RELU:
-        collect_dense_units(walk, collection, BNORM_PRODUCTS_RELU);
+    case BNORM_PRODUCTS_FUSED:
+        collect_wide_units(walk, collection, BNORM_PRODUCTS_FUSED);
         break;
     }
 }

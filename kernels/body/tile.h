@@ -23,29 +23,22 @@ static inline size_t smaller(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-/* The tensors that are read. dy is NULL where only x is, and x where only dy is. */
-typedef struct {
-    const float *x, *dy;
-} inputs;
-
-static INLINE inputs inputs_at(inputs in, size_t x_lane, bool with_x, size_t dy_lane, bool with_dy)
+/* A vector of a tile of which only the first `lanes` lanes are there: the others are zero. */
+static INLINE v_f32 load_vector(const float *p, size_t v, size_t lanes)
 {
-    return (inputs){ with_x ? in.x + x_lane : NULL, with_dy ? in.dy + dy_lane : NULL };
+    const size_t first = v * V_LANES;
+    if (first + V_LANES <= lanes)
+        return v_load(p + first);
+    return first < lanes ? v_load_n(p + first, lanes - first) : v_zero();
 }
 
-/* The first `lanes` lanes of a tile, the others zero. */
-static inline void load_tile(v_f32 *tile, const float *p, size_t lanes)
+static INLINE void load_tile(v_f32 *tile, const float *p, size_t lanes)
 {
-    for (int v = 0; v < V_TILE; v++) {
-        size_t first = (size_t)v * V_LANES;
-        if (first + V_LANES <= lanes)
-            tile[v] = v_load(p + first);
-        else
-            tile[v] = first < lanes ? v_load_n(p + first, lanes - first) : v_zero();
-    }
+    for (size_t v = 0; v < V_TILE; v++)
+        tile[v] = load_vector(p, v, lanes);
 }
 
-static inline void store_tile(float *p, const v_f32 *tile, size_t lanes)
+static INLINE void store_tile(float *p, const v_f32 *tile, size_t lanes)
 {
     for (int v = 0; v < V_TILE; v++) {
         size_t first = (size_t)v * V_LANES;
@@ -68,13 +61,23 @@ static INLINE void fetch_tile_far(const float *p)
         v_fetch_far(p + l);
 }
 
-static inline void add_tile(v_f32 *tile, const v_f32 *more)
+static INLINE void add_tile(v_f32 *tile, const v_f32 *more)
 {
     for (int v = 0; v < V_TILE; v++)
         tile[v] = v_add(tile[v], more[v]);
 }
 
-/* A row of `width` lanes, repeated to fill a tile. */
+/* Lanes of a row, from `lane` on, repeated to fill a tile. */
+static NOINLINE void repeat_lanes(float *tile, const float *row, size_t width, size_t lane)
+{
+    lane %= width;
+    for (size_t l = 0; l < BNORM_TILE; l++) {
+        tile[l] = row[lane];
+        lane = lane + 1 < width ? lane + 1 : 0; /* a division takes longer than all else here */
+    }
+}
+
+/* A row of `width` lanes, a divisor of a tile, repeated to fill it. */
 static INLINE void load_repeated(v_f32 *tile, const float *row, size_t width)
 {
     if (width == 1) {
@@ -82,17 +85,16 @@ static INLINE void load_repeated(v_f32 *tile, const float *row, size_t width)
             tile[v] = v_set1(*row);
     } else if (width % V_LANES == 0) {
         for (size_t v = 0; v < V_TILE; v++)
-            tile[v] = v_load(row + v * V_LANES % width);
+            tile[v] = v_load(row + (v * V_LANES & (width - 1)));
     } else {
         BNORM_ALIGNED float lanes[BNORM_TILE];
-        for (size_t l = 0; l < BNORM_TILE; l++)
-            lanes[l] = row[l % width];
+        repeat_lanes(lanes, row, width, 0);
         load_tile(tile, lanes, BNORM_TILE);
     }
 }
 
 /* A row of `width` lanes, as often as a super-row holds it. */
-static void repeat_row(float *lanes, const float *row, size_t width, size_t times)
+static NOINLINE void repeat_row(float *lanes, const float *row, size_t width, size_t times)
 {
     do {
         memcpy(lanes, row, width * sizeof(*row));

@@ -13,6 +13,7 @@
 const bnorm_kernels bnorm_kernels_avx2 = {
     .name = "avx2",
     .cpu = BNORM_CPU_AVX2 | BNORM_CPU_FMA | BNORM_CPU_F16C,
+    .sleef = BNORM_SLEEF_NEEDS(BNORM_CPU_AVX2 | BNORM_CPU_FMA),
 #define KERNEL(name, parameters) .name = name,
 #include "../kernels.def"
 #undef KERNEL

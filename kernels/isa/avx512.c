@@ -15,6 +15,7 @@ const bnorm_kernels bnorm_kernels_avx512 = {
     .name = "avx512",
     .cpu = BNORM_CPU_AVX2 | BNORM_CPU_FMA | BNORM_CPU_F16C | BNORM_CPU_AVX512F | BNORM_CPU_AVX512CD |
            BNORM_CPU_AVX512BW | BNORM_CPU_AVX512DQ | BNORM_CPU_AVX512VL,
+    .sleef = BNORM_SLEEF_NEEDS(BNORM_CPU_AVX512F),
 #define KERNEL(name, parameters) .name = name,
 #include "../kernels.def"
 #undef KERNEL

@@ -13,6 +13,7 @@
 const bnorm_kernels bnorm_kernels_neon = {
     .name = "neon",
     .cpu = BNORM_CPU_NEON,
+    .sleef = BNORM_SLEEF_NEEDS(BNORM_CPU_NEON),
 #define KERNEL(name, parameters) .name = name,
 #include "../kernels.def"
 #undef KERNEL

@@ -16,6 +16,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef BNORM_SLEEF
+#include <sleef.h>
+#endif
+
 #define V_LANES 8
 typedef __m256 v_f32;
 
@@ -121,11 +125,58 @@ static inline v_f32 v_accumulate(v_f32 a, v_f32 b)
     return _mm256_fmadd_ps(b, _mm256_set1_ps(1.0f), a);
 }
 
-/* v where z is positive or NaN, else zero. */
-static inline v_f32 v_if_positive(v_f32 z, v_f32 v)
+typedef __m256 v_mask;
+
+/* !(z <= low) && !(z >= high): where z lies between bounds, of which NaN is none, or is NaN. */
+static inline v_mask v_inside(v_f32 z, v_f32 low, v_f32 high)
 {
-    return _mm256_and_ps(v, _mm256_cmp_ps(z, _mm256_setzero_ps(), _CMP_NLE_UQ));
+    return _mm256_and_ps(_mm256_cmp_ps(z, low, _CMP_NLE_UQ), _mm256_cmp_ps(z, high, _CMP_NGE_UQ));
 }
+
+static inline v_f32 v_select(v_mask m, v_f32 a, v_f32 b)
+{
+    return _mm256_blendv_ps(b, a, m);
+}
+
+/* A bit a lane, the first lane's the lowest. */
+static inline uint32_t v_bits(v_mask m)
+{
+    return (uint32_t)_mm256_movemask_ps(m);
+}
+
+static inline v_mask v_of_bits(uint32_t bits)
+{
+    const __m256i lanes = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+    return _mm256_castsi256_ps(_mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32((int)bits), lanes), lanes));
+}
+
+/* z < limit ? limit : z, and z > limit ? limit : z: z where either is NaN. */
+static inline v_f32 v_max(v_f32 z, v_f32 limit)
+{
+    return _mm256_max_ps(limit, z);
+}
+
+static inline v_f32 v_min(v_f32 z, v_f32 limit)
+{
+    return _mm256_min_ps(limit, z);
+}
+
+static inline v_f32 v_div(v_f32 a, v_f32 b)
+{
+    return _mm256_div_ps(a, b);
+}
+
+static inline v_f32 v_abs(v_f32 a)
+{
+    return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a);
+}
+
+#ifdef BNORM_SLEEF
+#define v_exp(a) Sleef_finz_expf8_u10avx2(a)
+#define v_expm1(a) Sleef_finz_expm1f8_u10avx2(a)
+#define v_log1p(a) Sleef_finz_log1pf8_u10avx2(a)
+#define v_tanh(a) Sleef_finz_tanhf8_u35avx2(a)
+#endif
 
 /* The sum of a tile's 32 lanes: lane i + lane i+16, then i + i+8, i + i+4, i + i+2, i + i+1. */
 static inline float v_fold(const v_f32 *tile)

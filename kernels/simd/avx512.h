@@ -14,6 +14,11 @@
  */
 #include <immintrin.h>
 #include <stddef.h>
+#include <stdint.h>
+
+#ifdef BNORM_SLEEF
+#include <sleef.h>
+#endif
 
 #define V_LANES 16
 typedef __m512 v_f32;
@@ -105,11 +110,57 @@ static inline v_f32 v_accumulate(v_f32 a, v_f32 b)
     return _mm512_fmadd_ps(b, _mm512_set1_ps(1.0f), a);
 }
 
-/* v where z is positive or NaN, else zero. */
-static inline v_f32 v_if_positive(v_f32 z, v_f32 v)
+typedef __mmask16 v_mask;
+
+/* !(z <= low) && !(z >= high): where z lies between bounds, of which NaN is none, or is NaN. */
+static inline v_mask v_inside(v_f32 z, v_f32 low, v_f32 high)
 {
-    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(z, _mm512_setzero_ps(), _CMP_NLE_UQ), v);
+    return _mm512_mask_cmp_ps_mask(_mm512_cmp_ps_mask(z, low, _CMP_NLE_UQ), z, high, _CMP_NGE_UQ);
 }
+
+static inline v_f32 v_select(v_mask m, v_f32 a, v_f32 b)
+{
+    return _mm512_mask_mov_ps(b, m, a);
+}
+
+/* A bit a lane, the first lane's the lowest. */
+static inline uint32_t v_bits(v_mask m)
+{
+    return m;
+}
+
+static inline v_mask v_of_bits(uint32_t bits)
+{
+    return (v_mask)bits;
+}
+
+/* z < limit ? limit : z, and z > limit ? limit : z: z where either is NaN. */
+static inline v_f32 v_max(v_f32 z, v_f32 limit)
+{
+    return _mm512_max_ps(limit, z);
+}
+
+static inline v_f32 v_min(v_f32 z, v_f32 limit)
+{
+    return _mm512_min_ps(limit, z);
+}
+
+static inline v_f32 v_div(v_f32 a, v_f32 b)
+{
+    return _mm512_div_ps(a, b);
+}
+
+static inline v_f32 v_abs(v_f32 a)
+{
+    return _mm512_abs_ps(a);
+}
+
+#ifdef BNORM_SLEEF
+#define v_exp(a) Sleef_finz_expf16_u10avx512f(a)
+#define v_expm1(a) Sleef_finz_expm1f16_u10avx512f(a)
+#define v_log1p(a) Sleef_finz_log1pf16_u10avx512f(a)
+#define v_tanh(a) Sleef_finz_tanhf16_u35avx512f(a)
+#endif
 
 /* The sum of a tile's 32 lanes: lane i + lane i+16, then i + i+8, i + i+4, i + i+2, i + i+1. */
 static inline float v_fold(const v_f32 *tile)

@@ -13,6 +13,11 @@
  */
 #include <arm_neon.h>
 #include <stddef.h>
+#include <stdint.h>
+
+#ifdef BNORM_SLEEF
+#include <sleef.h>
+#endif
 
 #define V_LANES 4
 typedef float32x4_t v_f32;
@@ -114,11 +119,59 @@ static inline v_f32 v_accumulate(v_f32 a, v_f32 b)
     return vaddq_f32(a, b);
 }
 
-/* v where z is positive or NaN, else zero. */
-static inline v_f32 v_if_positive(v_f32 z, v_f32 v)
+typedef uint32x4_t v_mask;
+
+/* !(z <= low) && !(z >= high): where z lies between bounds, of which NaN is none, or is NaN. */
+static inline v_mask v_inside(v_f32 z, v_f32 low, v_f32 high)
 {
-    return vreinterpretq_f32_u32(vbicq_u32(vreinterpretq_u32_f32(v), vcleq_f32(z, vdupq_n_f32(0.0f))));
+    return vmvnq_u32(vorrq_u32(vcleq_f32(z, low), vcgeq_f32(z, high)));
 }
+
+static inline v_f32 v_select(v_mask m, v_f32 a, v_f32 b)
+{
+    return vbslq_f32(m, a, b);
+}
+
+/* A bit a lane, the first lane's the lowest. */
+static inline uint32_t v_bits(v_mask m)
+{
+    static const uint32_t lanes[4] = { 1, 2, 4, 8 };
+    return vaddvq_u32(vandq_u32(m, vld1q_u32(lanes)));
+}
+
+static inline v_mask v_of_bits(uint32_t bits)
+{
+    static const uint32_t lanes[4] = { 1, 2, 4, 8 };
+    return vtstq_u32(vdupq_n_u32(bits), vld1q_u32(lanes));
+}
+
+/* z < limit ? limit : z, and z > limit ? limit : z: z where either is NaN. */
+static inline v_f32 v_max(v_f32 z, v_f32 limit)
+{
+    return vbslq_f32(vcgtq_f32(limit, z), limit, z);
+}
+
+static inline v_f32 v_min(v_f32 z, v_f32 limit)
+{
+    return vbslq_f32(vcltq_f32(limit, z), limit, z);
+}
+
+static inline v_f32 v_div(v_f32 a, v_f32 b)
+{
+    return vdivq_f32(a, b);
+}
+
+static inline v_f32 v_abs(v_f32 a)
+{
+    return vabsq_f32(a);
+}
+
+#ifdef BNORM_SLEEF
+#define v_exp(a) Sleef_finz_expf4_u10advsimd(a)
+#define v_expm1(a) Sleef_finz_expm1f4_u10advsimd(a)
+#define v_log1p(a) Sleef_finz_log1pf4_u10advsimd(a)
+#define v_tanh(a) Sleef_finz_tanhf4_u35advsimd(a)
+#endif
 
 /* The sum of a tile's 32 lanes: lane i + lane i+16, then i + i+8, i + i+4, i + i+2, i + i+1. */
 static inline float v_fold(const v_f32 *tile)

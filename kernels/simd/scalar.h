@@ -3,7 +3,17 @@
  * Vector operations in portable C: one lane. A tile is then an array of 32 floats, and the loops over it are for the
  * compiler to vectorise. These operations define what every other ISA must give, to the bit.
  */
+#include <math.h>
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+
+#ifdef BNORM_SLEEF
+#ifndef FP_FAST_FMA
+#define FP_FAST_FMA /* else sleef.h hides what it has for one lane; these do not need the compiler's flags */
+#endif
+#include <sleef.h>
+#endif
 
 #define V_LANES 1
 typedef float v_f32;
@@ -83,11 +93,57 @@ static inline v_f32 v_accumulate(v_f32 a, v_f32 b)
     return a + b;
 }
 
-/* v where z is positive or NaN, else zero. */
-static inline v_f32 v_if_positive(v_f32 z, v_f32 v)
+typedef bool v_mask;
+
+/* Where z lies between bounds, of which NaN is none, or is NaN. */
+static inline v_mask v_inside(v_f32 z, v_f32 low, v_f32 high)
 {
-    return z <= 0.0f ? 0.0f : v;
+    return !(z <= low) & !(z >= high);
 }
+
+static inline v_f32 v_select(v_mask m, v_f32 a, v_f32 b)
+{
+    return m ? a : b;
+}
+
+/* A bit a lane, the first lane's the lowest. */
+static inline uint32_t v_bits(v_mask m)
+{
+    return m;
+}
+
+static inline v_mask v_of_bits(uint32_t bits)
+{
+    return bits & 1;
+}
+
+/* z where either is NaN. */
+static inline v_f32 v_max(v_f32 z, v_f32 limit)
+{
+    return z < limit ? limit : z;
+}
+
+static inline v_f32 v_min(v_f32 z, v_f32 limit)
+{
+    return z > limit ? limit : z;
+}
+
+static inline v_f32 v_div(v_f32 a, v_f32 b)
+{
+    return a / b;
+}
+
+static inline v_f32 v_abs(v_f32 a)
+{
+    return fabsf(a);
+}
+
+#ifdef BNORM_SLEEF
+#define v_exp(a) Sleef_finz_expf1_u10purecfma(a)
+#define v_expm1(a) Sleef_finz_expm1f1_u10purecfma(a)
+#define v_log1p(a) Sleef_finz_log1pf1_u10purecfma(a)
+#define v_tanh(a) Sleef_finz_tanhf1_u35purecfma(a)
+#endif
 
 /* The sum of a tile's 32 lanes: lane i + lane i+16, then i + i+8, i + i+4, i + i+2, i + i+1. */
 static inline float v_fold(const v_f32 *tile)

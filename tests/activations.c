@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Each activation and its slope on values of all magnitudes: within its bound of the definition, NaN for NaN, the limit
+ * for Inf, the same bits on every ISA. Batch norm stands aside: its mean is 0, its variance 1. `--table` prints the
+ * rows of docs/numerics.md.
+ */
+#include <float.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "check.h"
+#include "job.h"
+#include "oracle.h"
+
+/*
+ * Bounds of errors: of y in ulp, where it is not so small that an exp on the way loses bits; of y in max(1, |y|); and
+ * of the slope, which may be 0 anywhere, in 1.
+ */
+static const struct {
+    const char *name;
+    bnorm_epilogue epilogue;
+    double ulp, error, slope_error;
+} activations[] = {
+    { "ReLU", { .activation = BNORM_RELU }, 0, 0, 0 },
+    { "clamp(-0.5, 6)", { .activation = BNORM_CLAMP, .alpha = -0.5f, .beta = 6 }, 0, 0, 0 },
+    { "leaky ReLU(0.1)", { .activation = BNORM_LEAKY_RELU, .alpha = 0.1f }, 0.501, 6e-8, 0 },
+    { "leaky ReLU(0)", { .activation = BNORM_LEAKY_RELU }, 0, 0, 0 },
+    { "hard-sigmoid(0.2, 0.5)", { .activation = BNORM_HARD_SIGMOID, .alpha = 0.2f, .beta = 0.5f }, 1e9, 1.2e-7, 0 },
+    { "hard-swish", { .activation = BNORM_HARD_SWISH }, 1e9, 3.2e-7, 2.4e-7 },
+    { "sigmoid", { .activation = BNORM_SIGMOID }, 2.5, 1.2e-7, 6e-8 },
+    { "SiLU", { .activation = BNORM_SILU }, 3, 1.8e-7, 2.5e-7 },
+    { "tanh", { .activation = BNORM_TANH }, 3.5, 2.1e-7, 2.5e-7 },
+    { "GELU", { .activation = BNORM_GELU }, 80, 1.8e-7, 3e-7 },
+    { "GELU (tanh)", { .activation = BNORM_GELU_TANH }, 200, 1.8e-7, 4e-7 },
+    { "ELU(1.5)", { .activation = BNORM_ELU, .alpha = 1.5f }, 1.6, 1.8e-7, 1.8e-7 },
+    { "softplus", { .activation = BNORM_SOFTPLUS }, 2.5, 1.8e-7, 1.2e-7 },
+    { "mish", { .activation = BNORM_MISH }, 5, 2.4e-7, 4e-7 },
+};
+
+/* Where an activation, or the way that it is computed, bends: poles, saturation, polynomials, overflow, underflow. */
+static const float thresholds[] = { 0,          FLT_MIN, 0x1p-24f,   0.25f,      0.34657359f, 0.5f, 1,
+                                    1.1f,       2.4f,    2.5f,       3,          3.8325069f,  6,    8.6643397f,
+                                    9.0109133f, 12,      15,         16.635532f, 17.328680f,  20,   87.336545f,
+                                    88.722839f, 100,     103.27893f, 103.97208f, 104,         120,  0x1p23f,
+                                    0x1p31f,    1e38f,   FLT_MAX,    INFINITY };
+
+enum {
+    SPREAD = 1 << 17,
+    NEAR = 1 << 10, /* half of them negative */
+    INPUTS = 2 * SPREAD + NEAR * (int)(sizeof(thresholds) / sizeof(*thresholds))
+};
+
+static float x[INPUTS], ones[INPUTS], portable[2][INPUTS], got[2][INPUTS];
+
+static void fill(void)
+{
+    random_state r = { check_seed() };
+    uint32_t n = 0, bits, center;
+    for (uint32_t i = 0; i < SPREAD; i++, n++) { /* all bits, in disorder: a vector has all magnitudes */
+        bits = (uint32_t)random_bits(&r);
+        memcpy(x + n, &bits, sizeof(bits));
+    }
+    for (uint32_t i = 0; i < SPREAD; i++, n++) /* what activations are for */
+        x[n] = (float)(random_uniform(&r) * 40 - 20);
+    for (size_t t = 0; t < sizeof(thresholds) / sizeof(*thresholds); t++)
+        for (uint32_t i = 0; i < NEAR; i++, n++) {
+            memcpy(&center, thresholds + t, sizeof(center));
+            bits = (center + i / 2 - NEAR / 4) ^ i << 31;
+            memcpy(x + n, &bits, sizeof(bits));
+        }
+    for (n = 0; n < INPUTS; n++)
+        ones[n] = 1;
+}
+
+static const float zero = 0, one = 1;
+
+/* y = activation(x), and dx = its slope at x. */
+static bnorm_status compute(const bnorm_kernels *kernels, const bnorm_epilogue *e, float *y, float *slope)
+{
+    const bnorm_machine m = { kernels, usual_tuning };
+    const bnorm_shape shape = bnorm_nchw(1, 1, INPUTS);
+    const bnorm_infer_params forward = { .struct_size = sizeof(forward), .mean = &zero, .var = &one, .epilogue = e };
+    const bnorm_backward_params backward = { .struct_size = sizeof(backward),
+                                             .statistics = BNORM_FROZEN_STATISTICS,
+                                             .epilogue = e,
+                                             .mean = &zero,
+                                             .var = &one };
+    bnorm_status status = bnorm_infer_on(&m, &shape, &forward, x, y, NULL);
+    return status ? status : bnorm_backward_on(&m, &shape, &backward, x, ones, slope, NULL, 0, NULL);
+}
+
+/* In units of the exact value's last place. Inf counts as 2^128, the number that follows the largest. */
+static double error_in_ulp(float y, long double exact)
+{
+    const long double inf = 0x1p128L;
+    exact = fminl(fmaxl(exact, -inf), inf);
+    int exponent = exact == 0 ? FLT_MIN_EXP : ilogbl(exact) + 1;
+    exponent = exponent < FLT_MIN_EXP ? FLT_MIN_EXP : exponent > FLT_MAX_EXP ? FLT_MAX_EXP : exponent;
+    long double value = isinf(y) ? copysignl(inf, (long double)y) : (long double)y;
+    return (double)ldexpl(fabsl(value - exact), FLT_MANT_DIG - exponent);
+}
+
+static void check_errors(size_t a, const bnorm_epilogue *e, bool table)
+{
+    double ulp = 0, worst = 0, slope = 0;
+    float ulp_x = 0, worst_x = 0, slope_x = 0;
+    bool special = true;
+    for (size_t i = 0; i < INPUTS; i++) {
+        const long double exact = oracle_activation(e, (long double)x[i]), y = (long double)portable[0][i];
+        if (isnan(x[i]) || isinf(x[i])) {
+            special = special && (isnan(x[i]) ? isnan(portable[0][i]) : y == exact);
+            continue;
+        }
+        const double in_ulp = fabsl(exact) < 1e-30L ? 0 : error_in_ulp(portable[0][i], exact);
+        const double error = isinf(y) ? 0 : (double)(fabsl(y - exact) / fmaxl(1, fabsl(exact)));
+        const double slope_error = (double)fabsl((long double)portable[1][i] - oracle_slope(e, (long double)x[i]));
+        /* Where the slope jumps, rounding of the argument may be on either side. */
+        const bool jumps =
+            e->activation == BNORM_HARD_SIGMOID && (fabsf(portable[0][i]) < 1e-6f || portable[0][i] > 0.99999f);
+        if (in_ulp > ulp)
+            ulp = in_ulp, ulp_x = x[i];
+        if (error > worst)
+            worst = error, worst_x = x[i];
+        if (slope_error > slope && !jumps)
+            slope = slope_error, slope_x = x[i];
+    }
+    check_note(table ? "| %s | %.3g | %.2g | %.2g |" : "%s: %.3g ulp, error %.2g, of the slope %.2g",
+               activations[a].name, ulp, worst, slope);
+    check_context("%s of %a errs by %.5g ulp", activations[a].name, (double)ulp_x, ulp);
+    check(ulp <= activations[a].ulp, "more than its bound");
+    check_context("%s of %a errs by %.5g", activations[a].name, (double)worst_x, worst);
+    check(worst <= activations[a].error, "more than its bound");
+    check_context("the slope of %s at %a errs by %.5g", activations[a].name, (double)slope_x, slope);
+    check(slope <= activations[a].slope_error, "more than its bound");
+    check_context("%s", activations[a].name);
+    check(special, "NaN did not stay, or Inf did not give the limit");
+}
+
+static void check_same(const bnorm_kernels *kernels, const char *name, const float *values, const float *expected)
+{
+    size_t i = 0;
+    bool same = same_bits(values, expected, INPUTS);
+    while (!same && same_bits(values + i, expected + i, 1))
+        i++;
+    check_context("%s of %a is %a in portable C, on %s %a", name, (double)x[i], (double)expected[i], kernels->name,
+                  (double)values[i]);
+    check(same, "other bits than portable C");
+}
+
+static void check_activation(size_t a, bool table)
+{
+    const size_t scalar = bnorm_isa_count() - 1;
+    bnorm_epilogue e = activations[a].epilogue;
+    e.struct_size = sizeof(e);
+    check_context("%s", activations[a].name);
+    bnorm_status status = compute(bnorm_kernels_at(scalar), &e, portable[0], portable[1]);
+    if (status == BNORM_UNSUPPORTED) {
+        check_skip("no SLEEF, or none for portable C on this CPU");
+        return;
+    }
+    check(status == BNORM_OK, bnorm_status_string(status));
+    for (size_t k = 0; k < scalar; k++) {
+        check(compute(bnorm_kernels_at(k), &e, got[0], got[1]) == BNORM_OK, "a call failed");
+        check_same(bnorm_kernels_at(k), activations[a].name, got[0], portable[0]);
+        check_same(bnorm_kernels_at(k), "the slope", got[1], portable[1]);
+    }
+    check_errors(a, &e, table);
+}
+
+int main(int argc, char **argv)
+{
+    const bool table = argc == 2 && strcmp(argv[1], "--table") == 0;
+    check_start(table ? 1 : argc, argv, "activations");
+    fill();
+    for (size_t a = 0; a < sizeof(activations) / sizeof(*activations); a++)
+        check_activation(a, table);
+    return check_finish();
+}
