@@ -62,9 +62,8 @@ static size_t lines_in(FILE *file)
 /* Of epilogues, some shapes and inputs will do: the rest is as without. */
 static bool is_chosen(int op, size_t shape, input_class class)
 {
-    const bool telling = class == INPUT_normal || class == INPUT_heavy_tailed || class == INPUT_signed_zeros ||
-                         class == INPUT_inf_in_one || class == INPUT_random_patterns;
-    return op < EPILOGUES || (telling && shape % 4 == (size_t)op % 4);
+    const bool telling = class == INPUT_normal || class == INPUT_inf_in_one || class == INPUT_random_patterns;
+    return op < EPILOGUES || (telling && shape < 8 && shape % 4 == (size_t)op % 4);
 }
 
 static void check_case(const job *j, const char *name, FILE *file)

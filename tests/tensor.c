@@ -24,10 +24,15 @@ bnorm_layout layout_of(const bnorm_shape *s, spacing gaps)
     return l;
 }
 
-size_t tensor_index(const tensor *t, size_t n, size_t c, size_t p)
+static inline size_t place(const tensor *t, size_t n, size_t c, size_t p)
 {
     return n * t->layout.image_stride + c / t->shape.block * t->layout.block_stride + p * t->layout.point_stride +
            c % t->shape.block;
+}
+
+size_t tensor_index(const tensor *t, size_t image, size_t channel, size_t point)
+{
+    return place(t, image, channel, point);
 }
 
 tensor tensor_new(const bnorm_shape *s, bnorm_layout l, flush side, const float *values)
@@ -37,7 +42,7 @@ tensor tensor_new(const bnorm_shape *s, bnorm_layout l, flush side, const float 
     l.block_stride = l.block_stride ? l.block_stride : s->points * l.point_stride;
     l.image_stride = l.image_stride ? l.image_stride : blocks_of(s) * l.block_stride;
     tensor t = { .shape = *s, .layout = l };
-    t.elements = tensor_index(&t, s->batch - 1, padded - 1, s->points - 1) + 1;
+    t.elements = place(&t, s->batch - 1, padded - 1, s->points - 1) + 1;
     t.memory = buffer_new(t.elements * sizeof(float), side);
     t.data = t.memory.data;
     for (size_t i = 0; i < t.elements; i++)
@@ -46,9 +51,9 @@ tensor tensor_new(const bnorm_shape *s, bnorm_layout l, flush side, const float 
         for (size_t p = 0; p < s->points; p++)
             for (size_t c = 0; c < padded; c++)
                 if (c >= s->channels)
-                    t.data[tensor_index(&t, n, c, p)] = NAN;
+                    t.data[place(&t, n, c, p)] = NAN;
                 else if (values)
-                    t.data[tensor_index(&t, n, c, p)] = values[(n * s->channels + c) * s->points + p];
+                    t.data[place(&t, n, c, p)] = values[(n * s->channels + c) * s->points + p];
     return t;
 }
 
@@ -67,7 +72,7 @@ bool tensor_read(const tensor *t, float *values, bool output)
     for (size_t n = 0; n < s->batch; n++)
         for (size_t p = 0; p < s->points; p++)
             for (size_t c = 0; c < padded; c++) {
-                float *element = rest + tensor_index(t, n, c, p);
+                float *element = rest + place(t, n, c, p);
                 if (c < s->channels)
                     values[(n * s->channels + c) * s->points + p] = *element;
                 else
