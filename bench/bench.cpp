@@ -22,7 +22,9 @@
 #include "onednn.h"
 #endif
 
-#define DECLARE_COPY(isa) extern "C" vector_copy bench_copy_##isa;
+#define DECLARE_COPY(isa) \
+    extern "C" vector_copy bench_copy_##isa; \
+    extern "C" bare_activation bench_bare_##isa;
 BENCH_COPIES(DECLARE_COPY)
 
 namespace
@@ -50,6 +52,15 @@ vector_copy *best_copy()
     return copies.at(bnorm_isa_name(0));
 }
 
+bare_activation *best_bare()
+{
+    const std::map<std::string, bare_activation *> loops = {
+#define NAME_BARE(isa) { #isa, &bench_bare_##isa },
+        BENCH_COPIES(NAME_BARE)
+    };
+    return loops.at(bnorm_isa_name(0));
+}
+
 struct row {
     operation op;
     std::string layout;
@@ -60,7 +71,7 @@ struct row {
 
     std::string name() const
     {
-        return std::string(name_of(op)) + '/' + layout + "/f32/" + shape->name + '/' + isa + "/t" +
+        return op.name() + '/' + layout + "/f32/" + shape->name + '/' + isa + "/t" +
                std::to_string(threads);
     }
 };
@@ -76,7 +87,7 @@ public:
     void run(benchmark::State &state, const row &row)
     {
         batch_norm norm(*row.shape, row.block, row.threads > 1 ? &executor : nullptr);
-        if (row.op == operation::backward)
+        if (row.op.is_backward())
             norm.know(reference_of(row, norm));
         if (row.isa == "naive")
             measure(state, row, norm, [&] { return norm.run_naive(row.op, buffers.x(), buffers.dy(), buffers.y()); });
@@ -84,6 +95,10 @@ public:
         else if (row.isa == "onednn")
             run_onednn(state, row, norm);
 #endif
+        else if (row.isa == "unfused")
+            measure(state, row, norm, [&] { return norm.run_unfused(row.op, buffers.x(), buffers.dy(), buffers.y()); });
+        else if (row.isa == "bare")
+            run_bare(state, row);
         else
             measure(state, row, norm, [&] { return norm.run(row.op, buffers.x(), buffers.dy(), buffers.y()); });
     }
@@ -102,19 +117,39 @@ private:
     }
 #endif
 
+    // The activation alone, from x to y: with plain stores or past the caches, whichever is faster.
+    void run_bare(benchmark::State &state, const row &row)
+    {
+        const epilogue &e = *row.op.epilogue;
+        bnorm_fusion fusion = {};
+        fusion.activation = e.activation == BNORM_RELU ? BNORM_CLAMP : e.activation;
+        fusion.alpha = e.alpha;
+        fusion.beta = e.beta;
+        fusion.low = e.activation == BNORM_CLAMP ? e.alpha : 0;
+        fusion.high = e.activation == BNORM_CLAMP ? e.beta : NAN;
+        fusion.residual = e.residual ? buffers.dy() : nullptr;
+        bare_job job{ best_bare(), buffers.x(), buffers.y(), &fusion, row.shape->elements(), row.threads, 0 };
+        double seconds = std::numeric_limits<double>::infinity();
+        for (job.stream = 0; job.stream < 2; job.stream++)
+            seconds = std::min(seconds, best_seconds([&] { job.run(executor); }));
+        report(state, row, seconds);
+    }
+
     template <class Call>
     void measure(benchmark::State &state, const row &row, const batch_norm &norm, const Call &call)
     {
         const std::string error = check(row, norm, call);
-        if (!error.empty()) {
+        if (!error.empty())
             state.SkipWithError(error.c_str());
-            return;
-        }
+        else
+            report(state, row, best_seconds(call));
+    }
 
-        const double seconds = best_seconds(call);
+    void report(benchmark::State &state, const row &row, double seconds)
+    {
         for (auto _ : state)
             state.SetIterationTime(seconds);
-        const size_t bytes = tensors_of(row.op) * sizeof(float) * row.shape->elements();
+        const size_t bytes = row.op.tensors() * sizeof(float) * row.shape->elements();
         const double speed = static_cast<double>(bytes) / seconds;
         state.SetBytesProcessed(static_cast<int64_t>(bytes));
         state.counters["limit"] = speed / copy_limit(row, speed);
@@ -127,18 +162,19 @@ private:
     template <class Call> std::string check(const row &row, const batch_norm &norm, const Call &call)
     {
         const bool other = row.isa == "naive" || row.isa == "onednn";
+        const std::string isa = row.isa == "unfused" ? bnorm_isa_name(0) : row.isa;
         statistics given = { { norm.mean.begin(), norm.mean.end() }, { norm.var.begin(), norm.var.end() } };
-        if (row.op != operation::infer)
+        if (row.op.call != call::infer)
             given = reference_of(row, norm);
         std::memset(buffers.y(), 0xff, norm.padded_elements() * sizeof(float)); // NaN: no row inherits a result
-        bnorm_status status = other ? BNORM_OK : bnorm_set_isa(row.isa.c_str());
+        bnorm_status status = other ? BNORM_OK : bnorm_set_isa(isa.c_str());
         if (status == BNORM_OK)
             status = call();
         if (status != BNORM_OK)
             return bnorm_status_string(status);
         const double tolerance = other ? 1e-2 : 1e-5; // plain sums lose digits
-        return row.op == operation::backward ? find_gradient_difference(norm, given, buffers, tolerance)
-                                             : find_difference(norm, given, buffers.x(), buffers.y(), tolerance);
+        return row.op.is_backward() ? find_gradient_difference(norm, *row.op.epilogue, given, buffers, tolerance)
+                                    : find_difference(norm, *row.op.epilogue, given, buffers, tolerance);
     }
 
     const statistics &reference_of(const row &row, const batch_norm &norm)
@@ -154,10 +190,10 @@ private:
     // which is faster where the tensor is tiny.
     double copy_limit(const row &row, double speed)
     {
-        double &limit = limits[{ row.shape, row.op, row.threads }];
+        double &limit = limits[{ row.shape, row.op.name(), row.threads }];
         if (limit < speed) {
             const auto copy = [&](const bnorm_executor *executor) {
-                const float *other = row.op == operation::backward ? buffers.dy() : nullptr;
+                const float *other = row.op.tensors() == 3 ? buffers.dy() : nullptr;
                 return copy_speed(best_copy(), buffers.x(), other, buffers.y(), row.shape->elements(), executor);
             };
             limit = std::max(limit, copy(nullptr));
@@ -169,9 +205,39 @@ private:
 
     tensors buffers;
     const bnorm_executor executor;
-    std::map<std::tuple<const layer *, operation, size_t>, double> limits; // by shape, operation, threads
+    std::map<std::tuple<const layer *, std::string, size_t>, double> limits; // by shape, operation, threads
     std::map<std::pair<const layer *, size_t>, statistics> references; // by shape, block
 };
+
+bool has(const epilogue &e, const layer &shape)
+{
+    return std::any_of(e.prefixes.begin(), e.prefixes.end(),
+                       [&](const std::string &prefix) { return shape.name.rfind(prefix, 0) == 0; });
+}
+
+// Fused on all threads, beside the same in two calls, and the activation alone.
+std::vector<row> fused_rows(const layer &shape, call call, size_t threads)
+{
+    std::vector<row> rows;
+    for (const epilogue &e : epilogues) {
+        const operation op = { call, &e };
+        const bool slope_known = e.activation == BNORM_RELU || e.activation == BNORM_SILU;
+        if (op.is_plain() || !has(e, shape) || (op.is_backward() && (e.residual || !slope_known)))
+            continue;
+        std::vector<std::string> isas = { "unfused", bnorm_isa_name(0) };
+        if (!op.is_backward())
+            isas.insert(isas.begin(), "bare");
+#ifdef BENCH_ONEDNN
+        if (!op.is_backward() && e.activation != BNORM_SOFTPLUS)
+            isas.insert(isas.begin(), "onednn");
+#endif
+        for (const auto &[layout, block] : { std::pair{ "nchw", size_t{ 1 } }, std::pair{ "nhwc", shape.channels },
+                                             std::pair{ "nchw16c", size_t{ 16 } } })
+            for (const std::string &isa : isas)
+                rows.push_back({ op, layout, block, &shape, isa, threads });
+    }
+    return rows;
+}
 
 std::vector<row> all_rows(const std::vector<layer> &layers, size_t threads)
 {
@@ -187,13 +253,17 @@ std::vector<row> all_rows(const std::vector<layer> &layers, size_t threads)
 
     std::vector<row> rows;
     for (const layer &shape : layers)
-        for (operation op : { operation::infer, operation::train, operation::backward })
+        for (call call : { call::infer, call::train, call::backward }) {
+            const operation op = { call, &epilogues[0] };
             for (size_t count : thread_counts)
                 for (const auto &[layout, block] :
                      { std::pair{ "nchw", size_t{ 1 } }, std::pair{ "nhwc", shape.channels },
                        std::pair{ "nchw16c", size_t{ 16 } } })
                     for (const std::string &isa : isas)
                         rows.push_back({ op, layout, block, &shape, isa, count });
+            const std::vector<row> fused = fused_rows(shape, call, threads);
+            rows.insert(rows.end(), fused.begin(), fused.end());
+        }
     return rows;
 }
 

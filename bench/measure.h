@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "bnorm/bnorm.h"
+#include "kernels/kernels.h"
 
 // Seconds a call takes: the best of many samples, as STREAM reports it, since noise only ever adds. Kernels and copies
 // get the same budget. The first call is not counted: it brings the buffers into the cache state that the others find.
@@ -57,6 +58,35 @@ struct copy_job {
         const size_t first = std::min(index * piece, job->count);
         job->copy(job->to + first, job->from + first, job->other ? job->other + first : nullptr,
                   std::min(piece, job->count - first), job->stream);
+    }
+};
+
+// bare.c, once for each ISA.
+using bare_activation = void(float *y, const float *x, const bnorm_fusion *fusion, size_t first, size_t count,
+                             int stream);
+
+struct bare_job {
+    bare_activation *loop;
+    const float *x;
+    float *y;
+    const bnorm_fusion *fusion;
+    size_t count, pieces;
+    int stream;
+
+    static void piece(void *argument, size_t index)
+    {
+        const auto *job = static_cast<bare_job *>(argument);
+        const size_t tiles = job->count / BNORM_TILE, piece = (tiles + job->pieces - 1) / job->pieces * BNORM_TILE;
+        const size_t first = std::min(index * piece, job->count);
+        job->loop(job->y, job->x, job->fusion, first, std::min(piece, job->count - first), job->stream);
+    }
+
+    void run(const bnorm_executor &executor)
+    {
+        if (pieces > 1)
+            executor.run(executor.context, pieces, &bare_job::piece, this);
+        else
+            piece(this, 0);
     }
 };
 

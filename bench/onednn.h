@@ -42,7 +42,7 @@ public:
         const memory::desc channels({ dim(s.channels) }, memory::data_type::f32, memory::format_tag::x);
         const auto tensor = [&](const float *values) { return memory(data, engine, const_cast<float *>(values)); };
         const auto array = [&](std::vector<float> &values) { return memory(channels, engine, values.data()); };
-        if (op == operation::backward)
+        if (op.is_backward())
             primitive = dnnl::batch_normalization_backward(backward_descriptor(data));
         else
             primitive = dnnl::batch_normalization_forward(forward_descriptor(op, data));
@@ -51,13 +51,20 @@ public:
                       { DNNL_ARG_VARIANCE, array(norm.var) },
                       { DNNL_ARG_SCALE, array(norm.gamma) },
                       { DNNL_ARG_SHIFT, array(norm.beta) } };
-        if (op == operation::backward) {
+        if (op.is_backward()) {
             arguments[DNNL_ARG_DIFF_DST] = tensor(buffers.dy());
             arguments[DNNL_ARG_DIFF_SRC] = tensor(buffers.y());
             arguments[DNNL_ARG_DIFF_SCALE] = array(norm.dgamma);
             arguments[DNNL_ARG_DIFF_SHIFT] = array(norm.dbeta);
         } else {
             arguments[DNNL_ARG_DST] = tensor(buffers.y());
+            if (op.epilogue->residual)
+                add_step(add(data), { { DNNL_ARG_SRC_0, tensor(buffers.y()) },
+                                      { DNNL_ARG_SRC_1, tensor(buffers.dy()) },
+                                      { DNNL_ARG_DST, tensor(buffers.y()) } });
+            if (op.epilogue->activation != BNORM_IDENTITY)
+                add_step(activation(*op.epilogue, data),
+                         { { DNNL_ARG_SRC, tensor(buffers.y()) }, { DNNL_ARG_DST, tensor(buffers.y()) } });
         }
     }
 
@@ -65,6 +72,8 @@ public:
     {
         omp_set_num_threads(threads);
         primitive.execute(stream, arguments);
+        for (const auto &[step, with] : steps)
+            step.execute(stream, with);
         stream.wait();
     }
 
@@ -79,7 +88,7 @@ private:
 
     dnnl::batch_normalization_forward::primitive_desc forward_descriptor(operation op, const dnnl::memory::desc &data)
     {
-        const bool inference = op == operation::infer;
+        const bool inference = op.call == call::infer;
         const auto kind = inference ? dnnl::prop_kind::forward_inference : dnnl::prop_kind::forward_training;
         const auto flags = inference ? affine | dnnl::normalization_flags::use_global_stats : affine;
 #if DNNL_VERSION_MAJOR >= 3
@@ -92,7 +101,7 @@ private:
     dnnl::batch_normalization_backward::primitive_desc backward_descriptor(const dnnl::memory::desc &data)
     {
         const auto kind = dnnl::prop_kind::backward;
-        const auto forward = forward_descriptor(operation::train, data);
+        const auto forward = forward_descriptor({ call::train, &epilogues[0] }, data);
 #if DNNL_VERSION_MAJOR >= 3
         return { engine, kind, data, data, data, batch_norm::epsilon, affine, forward };
 #else
@@ -100,11 +109,50 @@ private:
 #endif
     }
 
+    using step_arguments = std::unordered_map<int, dnnl::memory>;
+
+    void add_step(const dnnl::primitive &step, const step_arguments &with)
+    {
+        steps.emplace_back(step, with);
+    }
+
+    // What follows batch norm, in place.
+    dnnl::primitive add(const dnnl::memory::desc &data)
+    {
+#if DNNL_VERSION_MAJOR >= 3
+        return dnnl::binary({ engine, dnnl::algorithm::binary_add, data, data, data });
+#else
+        return dnnl::binary({ { dnnl::algorithm::binary_add, data, data, data }, engine });
+#endif
+    }
+
+    dnnl::primitive activation(const epilogue &e, const dnnl::memory::desc &data)
+    {
+        using dnnl::algorithm;
+        const std::unordered_map<int, algorithm> algorithms = {
+            { BNORM_RELU, algorithm::eltwise_relu },           { BNORM_LEAKY_RELU, algorithm::eltwise_relu },
+            { BNORM_CLAMP, algorithm::eltwise_clip },          { BNORM_HARD_SWISH, algorithm::eltwise_hardswish },
+            { BNORM_SIGMOID, algorithm::eltwise_logistic },    { BNORM_SILU, algorithm::eltwise_swish },
+            { BNORM_TANH, algorithm::eltwise_tanh },           { BNORM_GELU, algorithm::eltwise_gelu_erf },
+            { BNORM_GELU_TANH, algorithm::eltwise_gelu_tanh }, { BNORM_ELU, algorithm::eltwise_elu },
+            { BNORM_MISH, algorithm::eltwise_mish },
+        };
+        const float alpha = e.activation == BNORM_SILU ? 1 : e.activation == BNORM_HARD_SWISH ? 1.0f / 6 : e.alpha;
+        const float beta = e.activation == BNORM_HARD_SWISH ? 0.5f : e.beta;
+        const auto kind = dnnl::prop_kind::forward_inference;
+#if DNNL_VERSION_MAJOR >= 3
+        return dnnl::eltwise_forward({ engine, kind, algorithms.at(e.activation), data, data, alpha, beta });
+#else
+        return dnnl::eltwise_forward({ { kind, algorithms.at(e.activation), data, alpha, beta }, engine });
+#endif
+    }
+
     int threads;
     dnnl::engine engine;
     dnnl::stream stream;
     dnnl::primitive primitive;
-    std::unordered_map<int, dnnl::memory> arguments;
+    step_arguments arguments;
+    std::vector<std::pair<dnnl::primitive, step_arguments>> steps;
 };
 
 #endif

@@ -60,7 +60,7 @@ def speeds(cells, isas):
 
 def compared(isas):
     """What the best one is compared with."""
-    return [isa for isa in ("scalar", "onednn") if isa in isas]
+    return [isa for isa in ("scalar", "onednn", "unfused", "bare", "none") if isa in isas]
 
 
 def mean_cells(all_cells, isas):
@@ -94,6 +94,8 @@ def print_context(context, best):
     print(f"GB/s, each tensor read or written once: two, in backward three. /scalar, /onednn: {best} over portable C and over")
     print(f"oneDNN. limit: {best} as a fraction of the best copy of that size, in backward of the best loop that makes one")
     print("tensor of two. cold: the tensors together exceed the last-level cache. t1, t2 ...: threads.\n")
+    print("op+epilogue: a residual counts as read. none: the same call without the epilogue; unfused: batch norm and then the")
+    print("epilogue, in two calls; bare: the activation alone, from one tensor to another; onednn: a primitive for each.\n")
 
 
 def main(path):
@@ -102,15 +104,22 @@ def main(path):
     rows = read_rows(report["benchmarks"])
     if not any(rows.values()):
         sys.exit(f"{path}: no row has a result")
-    isas = list(dict.fromkeys(isa for *_, isa, _ in rows))
+    all_isas = sorted(dict.fromkeys(isa for *_, isa, _ in rows), key=lambda isa: isa not in ("bare", "unfused"))
     groups = {}
     for (op, layout, dtype, shape, isa, threads), row in rows.items():
         groups.setdefault((op, layout, dtype, threads), {}).setdefault(shape, {})[isa] = row
 
-    print_context(report["context"], isas[-1])
-    columns = isas + ["/" + isa for isa in compared(isas)] + ["limit"]
-    means = []
+    best = all_isas[-1]
+    print_context(report["context"], best)
+    means = {}  # by columns
     for (op, layout, dtype, threads), shapes in sorted(groups.items()):
+        isas = [isa for isa in all_isas if any(isa in cells for cells in shapes.values())]
+        base = groups.get((op.split("+")[0], layout, dtype, threads), {})
+        if "+" in op and base:  # what the same call reaches without an epilogue
+            isas.insert(0, "none")
+            for shape, cells in shapes.items():
+                cells["none"] = base.get(shape, {}).get(best)
+        columns = isas + ["/" + isa for isa in compared(isas)] + ["limit"]
         print(f"## {op} {layout} {dtype} {threads}\n")
         lines = []
         for shape, cells in shapes.items():
@@ -121,11 +130,13 @@ def main(path):
             chosen = [cells for cells, line in zip(shapes.values(), lines) if line[2] == state]
             count, cells = mean_cells(chosen, isas)
             if count:
-                means.append([f"{op} {layout} {dtype} {threads}", state, str(count), *speeds(cells, isas),
-                              *least(chosen, isas)])
+                means.setdefault(tuple(columns), []).append(
+                    [f"{op} {layout} {dtype} {threads}", state, str(count), *speeds(cells, isas), *least(chosen, isas)])
 
     print("## Geometric means, and the least of each ratio\n")
-    table(["", "", "layers", *columns, *("least " + column for column in columns[len(isas):])], means, 2)
+    for columns, lines in means.items():
+        ratios = [column for column in columns if column.startswith("/") or column == "limit"]
+        table(["", "", "layers", *columns, *("least " + column for column in ratios)], lines, 2)
 
 
 if __name__ == "__main__":
