@@ -71,8 +71,7 @@ struct row {
 
     std::string name() const
     {
-        return op.name() + '/' + layout + "/f32/" + shape->name + '/' + isa + "/t" +
-               std::to_string(threads);
+        return op.name() + '/' + layout + "/f32/" + shape->name + '/' + isa + "/t" + std::to_string(threads);
     }
 };
 

@@ -285,8 +285,8 @@ public:
         return bnorm_train(&shape, &params, x, y, workspace.data(), workspace.size(), executor);
     }
 
-    // Batch norm and then what follows it, in a second call that normalises by a mean of 0 and a variance of 1; backward
-    // the other way round.
+    // Batch norm and then what follows it, in a second call that normalises by a mean of 0 and a variance of 1;
+    // backward the other way round.
     bnorm_status run_unfused(operation op, const float *x, const float *dy, float *y)
     {
         const operation plain = { op.call, &epilogues[0] };

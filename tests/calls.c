@@ -381,7 +381,8 @@ int main(int argc, char **argv)
     for (int op = 0; op < OPERATION_COUNT; op++)
         if (!operation_runs((operation)op, bnorm_kernels_at(bnorm_isa_count() - 1))) {
             char why[128];
-            snprintf(why, sizeof(why), "%s: no SLEEF, or none for portable C on this CPU", operation_name((operation)op));
+            snprintf(why, sizeof(why), "%s: no SLEEF, or none for portable C on this CPU",
+                     operation_name((operation)op));
             check_skip(why);
         }
     check_note("%zu ways of calling, each equal to portable C on one thread", ways_tried);

@@ -150,9 +150,12 @@ static INLINE v_f32 shifted(v_f32 d, source k, size_t v)
 /* n lanes from the l-th on become y, or dx, in t. */
 static INLINE void compute(const piece *p, size_t l, size_t n, source k, v_f32 *t, bnorm_map map)
 {
-    /* Of portable C's single lanes, only those that are there; of vectors all, which takes no longer. */
-    for (size_t v = 0; v < V_TILE && (V_LANES > 1 || v < n); v++) {
+    for (size_t v = 0; v < V_TILE; v++) {
         v_f32 d = v_zero();
+        if (v * V_LANES >= n) {
+            t[v] = v_zero();
+            continue;
+        }
         if (map != BNORM_FROZEN)
             d = v_sub(load_vector(p->x + l, v, n), coefficient(k, BNORM_CENTER, v));
         t[v] = map == BNORM_NORMALISE ? shifted(d, k, v) : gradient(d, load_vector(p->dy + l, v, n), k, v, map);

@@ -234,20 +234,20 @@ static INLINE v_f32 mish_slope(v_f32 z, v_f32 alpha, v_f32 beta)
     SMOOTH(ACTIVATION)
 
 #define ACTIVATION(symbol, name) \
-    static void name##_tile(v_f32 *z, const bnorm_fusion *f) \
+    static void name##_tile(v_f32 *z, size_t vectors, const bnorm_fusion *f) \
     { \
-        for (size_t v = 0; v < V_TILE; v++) \
+        for (size_t v = 0; v < vectors; v++) \
             z[v] = name(z[v], v_set1(f->alpha), v_set1(f->beta)); \
     } \
-    static void name##_slope_tile(v_f32 *z, const bnorm_fusion *f) \
+    static void name##_slope_tile(v_f32 *z, size_t vectors, const bnorm_fusion *f) \
     { \
-        for (size_t v = 0; v < V_TILE; v++) \
+        for (size_t v = 0; v < vectors; v++) \
             z[v] = name##_slope(z[v], v_set1(f->alpha), v_set1(f->beta)); \
     }
 CALLED(ACTIVATION)
 #undef ACTIVATION
 
-typedef void tile_function(v_f32 *z, const bnorm_fusion *f);
+typedef void tile_function(v_f32 *z, size_t vectors, const bnorm_fusion *f);
 
 /* dispatch/ asks for none that is not there. */
 static tile_function *const activations[] = {
@@ -262,18 +262,18 @@ static tile_function *const slopes[] = {
 #undef ACTIVATION
 };
 
-/* The tile stays in registers where nothing is called. */
-static INLINE void call_tile(tile_function *function, v_f32 *z, const bnorm_fusion *f)
+/* Of the vectors that hold n lanes. The tile stays in registers where nothing is called. */
+static INLINE void call_tile(tile_function *function, v_f32 *z, size_t n, const bnorm_fusion *f)
 {
     v_f32 t[V_TILE];
     for (size_t v = 0; v < V_TILE; v++)
         t[v] = z[v];
-    function(t, f);
+    function(t, (n + V_LANES - 1) / V_LANES, f);
     for (size_t v = 0; v < V_TILE; v++)
         z[v] = t[v];
 }
 
-static INLINE void activate(v_f32 *z, const bnorm_fusion *f)
+static INLINE void activate(v_f32 *z, size_t n, const bnorm_fusion *f)
 {
     switch (f->activation) {
     case BNORM_IDENTITY:
@@ -287,7 +287,7 @@ static INLINE void activate(v_f32 *z, const bnorm_fusion *f)
             z[v] = v_select(is_positive(z[v]), z[v], v_mul(z[v], v_set1(f->alpha)));
         break;
     default:
-        call_tile(activations[f->activation], z, f);
+        call_tile(activations[f->activation], z, n, f);
     }
 }
 
@@ -363,7 +363,7 @@ static INLINE void finish_tile(v_f32 *z, const bnorm_fusion *f, run r, size_t at
         add_residual(z, f, at, n);
     if (f->mask)
         put_bits(f->mask, r, at, n, inside_bits(z, f));
-    activate(z, f);
+    activate(z, n, f);
 }
 
 /* A vector of two slopes. */
@@ -395,7 +395,7 @@ static INLINE void take_back(v_f32 *dy, v_f32 *z, const bnorm_fusion *f, size_t 
             dy[v] = sloped(v_inside(z[v], v_set1(f->low), v_set1(f->high)), dy[v], f);
         break;
     default:
-        call_tile(slopes[f->activation], z, f);
+        call_tile(slopes[f->activation], z, n, f);
         for (size_t v = 0; v < V_TILE; v++)
             dy[v] = v_mul(dy[v], z[v]);
     }
