@@ -106,7 +106,7 @@ static void check_errors(size_t a, const bnorm_epilogue *e, bool table)
     double ulp = 0, worst = 0, slope = 0;
     float ulp_x = 0, worst_x = 0, slope_x = 0;
     bool special = true;
-    for (size_t i = 0; i < INPUTS; i += CHECK_STRIDE) {
+    for (size_t i = 0; i < INPUTS; i++) {
         const long double exact = oracle_activation(e, (long double)x[i]), y = (long double)portable[0][i];
         if (isnan(x[i]) || isinf(x[i])) {
             special = special && (isnan(x[i]) ? isnan(portable[0][i]) : y == exact);

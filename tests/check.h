@@ -3,7 +3,6 @@
 #ifndef BNORM_TESTS_CHECK_H
 #define BNORM_TESTS_CHECK_H
 
-#include <float.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -28,9 +27,6 @@ void check_skip(const char *why);
 void check_note(const char *format, ...) PRINTF_LIKE;
 /* Prints the summary; returns the exit code: 0, 1 after a failure or if nothing ran, 77 if all was skipped. */
 int check_finish(void);
-
-/* One of how many cases against an oracle to try: where long double is software, and that emulated, not all. */
-#define CHECK_STRIDE (LDBL_MANT_DIG > 64 ? 5 : 1)
 
 /* The seed of this run. */
 uint64_t check_seed(void);
