@@ -3,6 +3,7 @@
  * The public calls on every ISA: within the bounds of docs/numerics.md against the oracle, and with the bits of
  * portable C on one thread, whatever the ISA, the threads, the cutting of the work, the strides and the alignment.
  */
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -363,6 +364,9 @@ static const size_t long_shapes[][4] = {
 static const input_class long_classes[] = { INPUT_normal, INPUT_offset_1e6, INPUT_step, INPUT_heavy_tailed,
                                             INPUT_random_patterns };
 
+/* Of the inputs of a shape one in so many: where long double is in software, and that emulated, the oracle is slow. */
+enum { STRIDE = LDBL_MANT_DIG > 64 ? 3 : 1 };
+
 int main(int argc, char **argv)
 {
     static const size_t blocks[] = { 1, 3, 4, 8, 16, 30, 0 };
@@ -371,7 +375,7 @@ int main(int argc, char **argv)
     check_differences();
     for (size_t i = 0; i < sizeof(shapes) / sizeof(*shapes); i++)
         for (size_t b = 0; b < sizeof(blocks) / sizeof(*blocks); b++)
-            for (int class = 0; class < INPUT_COUNT; class ++)
+            for (int class = (int)((i + b) % STRIDE); class < INPUT_COUNT; class += STRIDE)
                 check_shape(shapes[i][0], shapes[i][1], shapes[i][2], blocks[b] ? blocks[b] : shapes[i][1],
                             (input_class) class, class == INPUT_random_patterns && i % 7 == b, &r);
     for (size_t i = 0; i < sizeof(long_shapes) / sizeof(*long_shapes); i++)
