@@ -215,6 +215,23 @@ bool has(const epilogue &e, const layer &shape)
                        [&](const std::string &prefix) { return shape.name.rfind(prefix, 0) == 0; });
 }
 
+// Whether this build has the activation, and this CPU what it needs.
+bool is_supported(const epilogue &e)
+{
+    const bnorm_shape empty = bnorm_nchw(0, 1, 1);
+    const float one = 1;
+    bnorm_epilogue probe = {};
+    probe.struct_size = sizeof(probe);
+    probe.activation = e.activation;
+    probe.alpha = e.alpha;
+    probe.beta = e.beta;
+    bnorm_infer_params params = {};
+    params.struct_size = sizeof(params);
+    params.mean = params.var = &one;
+    params.epilogue = &probe;
+    return bnorm_infer(&empty, &params, nullptr, nullptr, nullptr) == BNORM_OK;
+}
+
 // Fused on all threads, beside the same in two calls, and the activation alone.
 std::vector<row> fused_rows(const layer &shape, call call, size_t threads)
 {
@@ -222,7 +239,7 @@ std::vector<row> fused_rows(const layer &shape, call call, size_t threads)
     for (const epilogue &e : epilogues) {
         const operation op = { call, &e };
         const bool slope_known = e.activation == BNORM_RELU || e.activation == BNORM_SILU;
-        if (op.is_plain() || !has(e, shape) || (op.is_backward() && (e.residual || !slope_known)))
+        if (op.is_plain() || !has(e, shape) || !is_supported(e) || (op.is_backward() && (e.residual || !slope_known)))
             continue;
         std::vector<std::string> isas = { "unfused", bnorm_isa_name(0) };
         if (!op.is_backward())
