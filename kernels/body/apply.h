@@ -121,15 +121,21 @@ static inline size_t lanes_to_whole(size_t rest)
     return (0 - rest) % V_LANES;
 }
 
+static INLINE void put_vector(float *y, v_f32 value, bool stream)
+{
+    if (stream)
+        v_stream(y, value);
+    else
+        v_store(y, value);
+}
+
 static INLINE void put_tile(float *y, const v_f32 *tile, size_t n, bool stream)
 {
     for (size_t v = 0; v < V_TILE && v * V_LANES < n; v++) {
         if ((v + 1) * V_LANES > n)
             v_store_n(y + v * V_LANES, tile[v], n - v * V_LANES);
-        else if (stream)
-            v_stream(y + v * V_LANES, tile[v]);
         else
-            v_store(y + v * V_LANES, tile[v]);
+            put_vector(y + v * V_LANES, tile[v], stream);
     }
 }
 
@@ -147,22 +153,16 @@ static INLINE v_f32 shifted(v_f32 d, source k, size_t v)
     return v_add(v_mul(d, coefficient(k, BNORM_SCALE, v)), coefficient(k, BNORM_SHIFT, v));
 }
 
-/* n lanes from the l-th on become y, or dx, in t. */
-static INLINE void compute(const piece *p, size_t l, size_t n, source k, v_f32 *t, bnorm_map map)
+/* Of n lanes from the l-th on, the v-th vector becomes y, or dx. */
+static INLINE v_f32 compute(const piece *p, size_t l, size_t n, source k, size_t v, bnorm_map map)
 {
-    for (size_t v = 0; v < V_TILE; v++) {
-        v_f32 d = v_zero();
-        if (v * V_LANES >= n) {
-            t[v] = v_zero();
-            continue;
-        }
-        if (map != BNORM_FROZEN)
-            d = v_sub(load_vector(p->x + l, v, n), coefficient(k, BNORM_CENTER, v));
-        t[v] = map == BNORM_NORMALISE ? shifted(d, k, v) : gradient(d, load_vector(p->dy + l, v, n), k, v, map);
-    }
+    v_f32 d = v_zero();
+    if (map != BNORM_FROZEN)
+        d = v_sub(load_vector(p->x + l, v, n), coefficient(k, BNORM_CENTER, v));
+    return map == BNORM_NORMALISE ? shifted(d, k, v) : gradient(d, load_vector(p->dy + l, v, n), k, v, map);
 }
 
-/* The same with a fusion. */
+/* All vectors, with a fusion. */
 static INLINE void compute_fused(const piece *p, const bnorm_fusion *f, size_t l, size_t n, source k, v_f32 *t,
                                  bnorm_map map)
 {
@@ -186,6 +186,16 @@ static INLINE void compute_fused(const piece *p, const bnorm_fusion *f, size_t l
 }
 
 /*
+ * Of n lanes from the l-th on, whose coefficients are zero behind them, the vectors that `out` lanes fill: much of
+ * small planes and of padded blocks.
+ */
+static INLINE void apply_vectors(const piece *p, size_t l, size_t n, size_t out, source k, bnorm_map map)
+{
+    for (size_t v = 0; v < V_TILE && v * V_LANES < out; v++)
+        put_vector(p->y + l + v * V_LANES, compute(p, l, n, k, v, map), p->stream);
+}
+
+/*
  * n lanes from the l-th on, at most a tile, of which `out` are stored: those behind the n as zero. All is loaded before
  * the first store, so y may be x or dy.
  */
@@ -193,10 +203,15 @@ static INLINE void apply_lanes(const piece *p, const bnorm_fusion *f, size_t l, 
                                bool whole, bnorm_map map)
 {
     v_f32 t[V_TILE];
+    if (!f && !whole && n == out && n % V_LANES == 0) {
+        apply_vectors(p, l, n, n, k, map);
+        return;
+    }
     if (f)
         compute_fused(p, f, l, n, k, t, map);
     else
-        compute(p, l, n, k, t, map);
+        for (size_t v = 0; v < V_TILE; v++)
+            t[v] = v * V_LANES < n ? compute(p, l, n, k, v, map) : v_zero();
     if (map != BNORM_NORMALISE && !p->y)
         return;
     for (size_t v = 0; n < out && v < V_TILE; v++)
@@ -223,6 +238,8 @@ static INLINE void fetch_inputs(const piece *p, const bnorm_fusion *f, size_t l,
     for (; l + BNORM_TILE <= end; l += BNORM_TILE) { \
         if (l + BNORM_TILE <= (p)->fetch_lanes) \
             fetch_inputs(p, f, l, map); \
+        if (f && (f)->residual && l + BNORM_TILE + BNORM_FETCH <= (p)->lanes) \
+            fetch_tile((f)->residual + (p)->at + l + BNORM_FETCH); \
         apply_lanes(p, f, l, BNORM_TILE, BNORM_TILE, source_at_l, true, map); \
     }
 
@@ -351,17 +368,17 @@ static INLINE void next_piece(piece *p, size_t x_stride, size_t dy_stride, size_
     p->at += map == BNORM_NORMALISE ? y_stride : dy_stride;
 }
 
-/* Rows of less than a tile, apart from each other or ending in padding: the coefficients stay in registers. */
+/*
+ * Rows of some whole vectors, apart from each other or ending in padding: the coefficients stay in registers. They are
+ * zero in the padding, which is taken for zero, and so becomes zero.
+ */
 static INLINE void apply_narrow(const bnorm_rows *r, piece p, const coefficients *given, bnorm_map map)
 {
-    BNORM_ALIGNED float lanes[BNORM_COEFFICIENTS][SEAM];
-    coefficients first = { { NULL } };
-    EACH_USED(map, load_seam(lanes[c], given->k[c], r->used); first.k[c] = lanes[c] + BNORM_TILE - r->used);
     tile_coefficients k = no_coefficients(map);
-    EACH_USED(map, load_tile(k.k[c], first.k[c], BNORM_TILE));
+    EACH_USED(map, load_tile(k.k[c], given->k[c], r->used));
     p.stream = r->stream && lanes_to_aligned(r->y) == 0 && r->y_stride % V_LANES == 0;
     for (size_t row = 0; row < r->rows; row++) {
-        apply_lanes(&p, NULL, 0, r->used, r->width, in_tile(&k), false, map);
+        apply_vectors(&p, 0, r->used, r->width, in_tile(&k), map);
         next_piece(&p, r->x_stride, r->dy_stride, r->y_stride, map);
     }
 }
@@ -377,7 +394,7 @@ static INLINE void apply_pieces(const bnorm_rows *r, const bnorm_fusion *f, cons
     /* Rows that end in padding are not aligned one by one. */
     const bool aligned = !padding || (lanes_to_aligned(r->y) == 0 && r->y_stride % V_LANES == 0);
     piece p = { r->x, r->dy, r->y, r->at, 0, r->stream && aligned, 0, 0, 0 };
-    if (!f && !s->rest && s->rows == 1 && r->width <= BNORM_TILE) {
+    if (!f && !s->rest && s->rows == 1 && r->width <= BNORM_TILE && r->width % V_LANES == 0) {
         apply_narrow(r, p, given, map);
         return;
     }

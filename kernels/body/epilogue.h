@@ -286,6 +286,10 @@ static INLINE void activate(v_f32 *z, size_t n, const bnorm_fusion *f)
         for (size_t v = 0; v < V_TILE; v++)
             z[v] = v_select(is_positive(z[v]), z[v], v_mul(z[v], v_set1(f->alpha)));
         break;
+    case BNORM_HARD_SWISH: /* memory is its limit, so that a call would show */
+        for (size_t v = 0; v < V_TILE; v++)
+            z[v] = hard_swish(z[v], v_zero(), v_zero());
+        break;
     default:
         call_tile(activations[f->activation], z, n, f);
     }
