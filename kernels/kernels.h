@@ -162,10 +162,11 @@ typedef struct bnorm_rows {
  * finish:       mean = center + low, and rstd = 1/sqrt(m2 / count + epsilon), in float.
  * coefficients: scale and shift of y = (x - center) * scale + shift. gamma, beta and low may be NULL.
  * scale:        gamma / sqrt(var + epsilon). gamma may be NULL.
- * uncenter:     from the sums of BNORM_PRODUCTS over `count` values, total + sum (total NULL: sum alone), to Σdy, Σd
- * and Σdy·d. gradient:     dy_mean, slope and offset of BNORM_GRADIENT, from the sums over `count` values. apply: what
- * the map says, in planes or rows. y may be x or dy, with the same strides. drain:        orders stores past the caches
- * before later ones, so that another thread can be told of them.
+ * uncenter:     from the sums of BNORM_PRODUCTS over `count` values, total + sum (total NULL: sum alone), to those of
+ *               dy, d and dy * d.
+ * gradient:     dy_mean, slope and offset of BNORM_GRADIENT, from the sums over `count` values.
+ * apply:        what the map says, in planes or rows. y may be x or dy, with the same strides.
+ * drain:        orders stores past the caches before later ones, so that another thread can be told of them.
  */
 typedef struct bnorm_kernels {
     const char *name;

@@ -356,13 +356,13 @@ BNORM_API bnorm_status bnorm_backward(const bnorm_shape *shape, const bnorm_back
 
 /*
  * bnorm_backward in steps, with the same bits. `sums` is an array [3][channels]: of dz, of x - mean, and of their
- * products, with mean without its low part. Sums over several tensors are added, element by
- * element, as by an MPI_SUM; those of an empty tensor are 0.
+ * products, with mean without its low part. Sums over several tensors are added, element by element, as by an MPI_SUM;
+ * those of an empty tensor are 0.
  *
- * reduce: computes the sums. x is required; params' outputs are not used. The workspace is that of
- *         BNORM_BACKWARD.
+ * reduce: computes the sums. x is required; params' outputs are not used. The workspace is that of BNORM_BACKWARD.
  * apply:  dgamma and dbeta of all that was summed, where wanted, dx and dresidual of this tensor. `count` is how many
- * values a channel the sums are of: at least this tensor's, or BNORM_BAD_SHAPE. sums may be NULL where none is used.
+ *         values a channel the sums are of: at least this tensor's, or BNORM_BAD_SHAPE. sums may be NULL where none is
+ *         used.
  */
 BNORM_API bnorm_status bnorm_backward_reduce(const bnorm_shape *shape, const bnorm_backward_params *params,
                                              const void *x, const void *dy, double *sums, void *workspace,
