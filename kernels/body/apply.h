@@ -34,10 +34,14 @@ static INLINE bool uses(bnorm_map map, int coefficient)
         IF_USED(map, BNORM_OFFSET, statement) \
     } while (0)
 
-/* Coefficients in memory, of a unit or a row, and of a tile. */
+/* Coefficients in memory, of a unit or a row; of all lanes of a vector, where they are the same; and of a tile. */
 typedef struct {
     const float *k[BNORM_COEFFICIENTS];
 } coefficients;
+
+typedef struct {
+    v_f32 k[BNORM_COEFFICIENTS];
+} vector_coefficients;
 
 typedef struct {
     v_f32 k[BNORM_COEFFICIENTS][V_TILE];
@@ -58,34 +62,41 @@ static INLINE tile_coefficients no_coefficients(bnorm_map map)
     return tile;
 }
 
-static INLINE tile_coefficients repeat_coefficients(const coefficients *unit, size_t width, bnorm_map map)
-{
-    tile_coefficients tile;
-    EACH_USED(map, load_repeated(tile.k[c], unit->k[c], width));
-    return tile;
-}
-
-/* Where the coefficients of some lanes are: in a tile, or in memory. */
+/* Where the coefficients of some lanes are: one place, in memory from `at` on. */
 typedef struct {
-    const tile_coefficients *tile; /* NULL: in memory, from `at` on, and all can be loaded */
+    const vector_coefficients *vector;
+    const tile_coefficients *tile;
     const coefficients *memory;
     size_t at;
 } source;
 
+static INLINE source in_vector(const vector_coefficients *vector)
+{
+    return (source){ .vector = vector };
+}
+
 static INLINE source in_tile(const tile_coefficients *tile)
 {
-    return (source){ tile, NULL, 0 };
+    return (source){ .tile = tile };
 }
 
 static INLINE source in_memory(const coefficients *memory, size_t at)
 {
-    return (source){ NULL, memory, at };
+    return (source){ .memory = memory, .at = at };
 }
 
 static INLINE v_f32 coefficient(source k, int c, size_t v)
 {
+    if (k.vector)
+        return k.vector->k[c];
     return k.tile ? k.tile->k[c][v] : v_load(k.memory->k[c] + k.at + v * V_LANES);
 }
+
+/* A statement for each map, as a constant. */
+#define EACH_MAP(MAP) \
+    MAP(BNORM_NORMALISE) \
+    MAP(BNORM_GRADIENT) \
+    MAP(BNORM_FROZEN)
 
 /* ---- Some lanes ---- */
 
@@ -139,6 +150,20 @@ static INLINE void put_tile(float *y, const v_f32 *tile, size_t n, bool stream)
     }
 }
 
+static NOINLINE void store_copied(float *y, const float *lanes, size_t n, bool stream)
+{
+    v_f32 tile[V_TILE];
+    load_tile(tile, lanes, BNORM_TILE);
+    put_tile(y, tile, n, stream);
+}
+
+static INLINE void store_apart(float *y, const v_f32 *tile, size_t n, bool stream)
+{
+    BNORM_ALIGNED float lanes[BNORM_TILE];
+    store_tile(lanes, tile, BNORM_TILE);
+    store_copied(y, lanes, n, stream);
+}
+
 /* Of a vector, d = x - center and dz, what kernels.h says of dx. */
 static INLINE v_f32 gradient(v_f32 d, v_f32 dz, source k, size_t v, bnorm_map map)
 {
@@ -153,46 +178,25 @@ static INLINE v_f32 shifted(v_f32 d, source k, size_t v)
     return v_add(v_mul(d, coefficient(k, BNORM_SCALE, v)), coefficient(k, BNORM_SHIFT, v));
 }
 
-/* Of n lanes from the l-th on, the v-th vector becomes y, or dx. */
-static INLINE v_f32 compute(const piece *p, size_t l, size_t n, source k, size_t v, bnorm_map map)
+/* A vector of x, and of dz, becomes one of y, or dx. */
+static INLINE v_f32 compute(v_f32 x, v_f32 dz, source k, size_t v, bnorm_map map)
 {
-    v_f32 d = v_zero();
+    v_f32 d = x;
     if (map != BNORM_FROZEN)
-        d = v_sub(load_vector(p->x + l, v, n), coefficient(k, BNORM_CENTER, v));
-    return map == BNORM_NORMALISE ? shifted(d, k, v) : gradient(d, load_vector(p->dy + l, v, n), k, v, map);
+        d = v_sub(x, coefficient(k, BNORM_CENTER, v));
+    return map == BNORM_NORMALISE ? shifted(d, k, v) : gradient(d, dz, k, v, map);
 }
 
-/* All vectors, with a fusion. */
-static INLINE void compute_fused(const piece *p, const bnorm_fusion *f, size_t l, size_t n, source k, v_f32 *t,
-                                 bnorm_map map)
+/* The gradient with respect to z of n lanes from the l-th on, in place of dy. */
+static INLINE void take_back_lanes(const piece *p, const bnorm_fusion *f, size_t l, size_t n, source k, const v_f32 *x,
+                                   v_f32 *dy, bool whole)
 {
-    v_f32 d[V_TILE], z[V_TILE];
-    for (size_t v = 0; v < V_TILE; v++) {
-        d[v] = v_sub(load_vector(p->x + l, v, n), coefficient(k, BNORM_CENTER, v));
-        z[v] = shifted(d[v], k, v);
-    }
-    if (map == BNORM_NORMALISE) {
-        finish_tile(z, f, (run){ p->at, p->at + p->lanes }, p->at + l, n);
-        for (size_t v = 0; v < V_TILE; v++)
-            t[v] = z[v];
-        return;
-    }
-    load_tile(t, p->dy + l, n);
-    take_back(t, z, f, p->at + l, n);
-    if (f->dresidual)
-        store_tile(f->dresidual + p->at + l, t, n);
+    v_f32 z[V_TILE];
     for (size_t v = 0; v < V_TILE; v++)
-        t[v] = gradient(d[v], t[v], k, v, map);
-}
-
-/*
- * Of n lanes from the l-th on, whose coefficients are zero behind them, the vectors that `out` lanes fill: much of
- * small planes and of padded blocks.
- */
-static INLINE void apply_vectors(const piece *p, size_t l, size_t n, size_t out, source k, bnorm_map map)
-{
-    for (size_t v = 0; v < V_TILE && v * V_LANES < out; v++)
-        put_vector(p->y + l + v * V_LANES, compute(p, l, n, k, v, map), p->stream);
+        z[v] = shifted(v_sub(x[v], coefficient(k, BNORM_CENTER, v)), k, v);
+    take_back(dy, z, f, p->at + l, n, whole);
+    if (f->dresidual)
+        store_lanes(f->dresidual + p->at + l, dy, n, whole);
 }
 
 /*
@@ -203,25 +207,75 @@ static INLINE void apply_lanes(const piece *p, const bnorm_fusion *f, size_t l, 
                                bool whole, bnorm_map map)
 {
     v_f32 t[V_TILE];
-    if (!f && !whole && n == out && n % V_LANES == 0) {
-        apply_vectors(p, l, n, n, k, map);
-        return;
-    }
-    if (f)
-        compute_fused(p, f, l, n, k, t, map);
-    else
+    const bool backward = map != BNORM_NORMALISE;
+    if (whole && !(backward && f)) { /* without copies, which portable C would make in memory */
         for (size_t v = 0; v < V_TILE; v++)
-            t[v] = v * V_LANES < n ? compute(p, l, n, k, v, map) : v_zero();
-    if (map != BNORM_NORMALISE && !p->y)
-        return;
+            t[v] = compute(map == BNORM_FROZEN ? v_zero() : load_vector(p->x + l, v, BNORM_TILE),
+                           backward ? load_vector(p->dy + l, v, BNORM_TILE) : v_zero(), k, v, map);
+    } else {
+        v_f32 x[V_TILE] = { v_zero() }, dz[V_TILE] = { v_zero() };
+        if (map != BNORM_FROZEN || f)
+            load_lanes(x, p->x + l, n, whole);
+        if (backward)
+            load_lanes(dz, p->dy + l, n, whole);
+        if (backward && f)
+            take_back_lanes(p, f, l, n, k, x, dz, whole);
+        if (backward && !p->y)
+            return;
+        for (size_t v = 0; v < V_TILE; v++)
+            t[v] = compute(x[v], dz[v], k, v, map);
+    }
+    if (map == BNORM_NORMALISE && f)
+        finish_tile(t, f, (run){ p->at, p->at + p->lanes }, p->at + l, n, whole);
     for (size_t v = 0; n < out && v < V_TILE; v++)
         t[v] = n > v * V_LANES ? v_keep_n(t[v], smaller(n - v * V_LANES, V_LANES)) : v_zero();
     if (!whole)
-        put_tile(p->y + l, t, out, p->stream);
+        store_apart(p->y + l, t, out, p->stream);
     else if (p->stream)
         put_tile(p->y + l, t, BNORM_TILE, true);
     else
         put_tile(p->y + l, t, BNORM_TILE, false);
+}
+
+static NOINLINE void apply_copied(const piece *p, const bnorm_fusion *f, size_t l, size_t n, size_t out,
+                                  const tile_coefficients *k, bnorm_map map)
+{
+#define MAP(constant) \
+    if (map == constant && f) \
+        apply_lanes(p, f, l, n, out, in_tile(k), false, constant); \
+    else if (map == constant) \
+        apply_lanes(p, NULL, l, n, out, in_tile(k), false, constant);
+    EACH_MAP(MAP)
+#undef MAP
+}
+
+/*
+ * Of n lanes from the l-th on, whose coefficients are zero behind them, the vectors that `out` lanes fill: much of
+ * small planes and of padded blocks.
+ */
+static INLINE void apply_vectors(const piece *p, size_t l, size_t n, size_t out, source k, bnorm_map map)
+{
+    for (size_t v = 0; v < V_TILE && v * V_LANES < out; v++) {
+        const v_f32 x = map != BNORM_FROZEN ? load_vector(p->x + l, v, n) : v_zero();
+        const v_f32 dz = map != BNORM_NORMALISE ? load_vector(p->dy + l, v, n) : v_zero();
+        put_vector(p->y + l + v * V_LANES, compute(x, dz, k, v, map), p->stream);
+    }
+}
+
+/* Less than a tile: seldom but for whole vectors, so one function, given copies: what its callers have stays in
+ * registers. */
+static INLINE void apply_part(const piece *p, const bnorm_fusion *f, size_t l, size_t n, size_t out, source k,
+                              bnorm_map map)
+{
+    if (!f && n == out && n % V_LANES == 0) {
+        apply_vectors(p, l, n, n, k, map);
+        return;
+    }
+    const piece copy = *p;
+    tile_coefficients tile;
+    for (size_t v = 0; v < V_TILE; v++)
+        EACH_USED(map, tile.k[c][v] = coefficient(k, c, v));
+    apply_copied(&copy, f, l, n, out, &tile, map);
 }
 
 /* Fetches what a tile is computed from. */
@@ -245,24 +299,42 @@ static INLINE void fetch_inputs(const piece *p, const bnorm_fusion *f, size_t l,
 
 /* ---- Planes: a unit's coefficients repeat with the lanes of a row, which divide a tile ---- */
 
-/* The first `rest` lanes of one tile, then what another begins with. */
-static INLINE tile_coefficients join_coefficients(const tile_coefficients *a, const tile_coefficients *b, size_t rest,
-                                                  bnorm_map map)
+/*
+ * A unit's coefficients and then the next one's: those of lanes in which two meet, or of one alone, begin somewhere. In
+ * memory, which the compiler takes to registers where there are enough.
+ */
+enum { SEAM = 2 * BNORM_TILE };
+
+static INLINE void next_unit(float *seam, const float *row, size_t width, bool first)
 {
-    tile_coefficients both = *a;
-    for (size_t v = 0; v < V_TILE; v++) {
-        const size_t first = v * V_LANES;
-        if (first + V_LANES > rest)
-            EACH_USED(map, both.k[c][v] = v_join_n(a->k[c][v], b->k[c][v], first < rest ? rest - first : 0));
+    v_f32 tile[V_TILE];
+    if (!first) {
+        load_tile(tile, seam + BNORM_TILE, BNORM_TILE);
+        store_tile(seam, tile, BNORM_TILE);
     }
-    return both;
+    load_repeated(tile, row, width);
+    store_tile(seam + BNORM_TILE, tile, BNORM_TILE);
 }
 
-static INLINE void apply_planes(const bnorm_planes *planes, const bnorm_fusion *f, bnorm_map map)
+/* Of units of one channel: the first `rest` lanes of one, then what another begins with. */
+static INLINE void join_channels(tile_coefficients *both, const vector_coefficients *a, const vector_coefficients *b,
+                                 size_t rest, bnorm_map map)
+{
+    for (size_t v = 0; v < V_TILE; v++) {
+        const size_t first = v * V_LANES;
+        if (first + V_LANES <= rest)
+            EACH_USED(map, both->k[c][v] = a->k[c]);
+        else
+            EACH_USED(map, both->k[c][v] = v_join_n(a->k[c], b->k[c], first < rest ? rest - first : 0));
+    }
+}
+
+/* `channels`: units are of one channel each, as a constant; then registers hold the coefficients. */
+static INLINE void apply_units(const bnorm_planes *planes, const bnorm_fusion *f, bool channels, bnorm_map map)
 {
     /* Stores can be aligned where a vector then still begins with a row's first lane. */
-    const size_t to_aligned = lanes_to_aligned(planes->y), lanes = planes->lanes;
-    const bool whole = lanes >= V_LANES, aligned = whole && to_aligned % planes->width == 0;
+    const size_t to_aligned = lanes_to_aligned(planes->y), lanes = planes->lanes, width = channels ? 1 : planes->width;
+    const bool whole = lanes >= V_LANES, aligned = whole && to_aligned % width == 0;
     piece p = { planes->x, planes->dy, planes->y, planes->at, planes->units * lanes, false, 0, 0, 0 };
     p.stream = planes->stream && aligned;
     p.fetch_lanes = planes->fetch ? planes->fetch_units * lanes : 0;
@@ -270,34 +342,49 @@ static INLINE void apply_planes(const bnorm_planes *planes, const bnorm_fusion *
     p.dy_fetch = planes->dy_fetch;
     if (!planes->fetch)
         fetch_ahead(&p);
-    coefficients unit = given_coefficients(planes->k, map);
-    tile_coefficients before, tile = no_coefficients(map);
+    BNORM_ALIGNED float held[BNORM_COEFFICIENTS][SEAM];
+    coefficients unit = given_coefficients(planes->k, map), seam = { { NULL } };
+    vector_coefficients before, now;
+    EACH_USED(map, seam.k[c] = held[c]; now.k[c] = v_zero());
     size_t l = 0, end = 0;
     for (size_t u = 0;; u++, end += lanes) {
+        const bool last = u == planes->units;
         const size_t rest = end - l;
-        size_t n = rest;
-        before = tile;
-        if (u < planes->units) {
-            tile = repeat_coefficients(&unit, planes->width, map);
-            n += u ? (whole ? lanes_to_whole(rest) : 0) : (aligned ? to_aligned : 0);
+        const size_t n = rest + (last ? 0 : u ? (whole ? lanes_to_whole(rest) : 0) : aligned ? to_aligned : 0);
+        before = now;
+        if (!last && channels)
+            EACH_USED(map, now.k[c] = v_set1(*unit.k[c]));
+        else if (!last)
+            EACH_USED(map, next_unit(held[c], unit.k[c], width, u == 0));
+        if (n && channels && V_LANES == 1) {
+            apply_part(&p, f, l, n, n, in_vector(&before), map);
+        } else if (n && channels) {
+            tile_coefficients both;
+            join_channels(&both, &before, &now, rest, map);
+            apply_part(&p, f, l, n, n, in_tile(&both), map);
+        } else if (n) {
+            apply_part(&p, f, l, n, n, in_memory(&seam, BNORM_TILE - (last ? 0 : rest)), map);
         }
-        if (n) {
-            const tile_coefficients both = n > rest ? join_coefficients(&before, &tile, rest, map) : before;
-            apply_lanes(&p, f, l, n, n, in_tile(&both), false, map);
-        }
-        if (u == planes->units)
+        if (last)
             return;
         l += n;
-        APPLY_TILES(&p, f, l, end + lanes, in_tile(&tile), map)
-        EACH_USED(map, unit.k[c] += planes->width);
+        const source k = channels ? in_vector(&now) : in_memory(&seam, BNORM_TILE);
+        APPLY_TILES(&p, f, l, end + lanes, k, map)
+        EACH_USED(map, unit.k[c] += width);
     }
+}
+
+static INLINE void apply_planes(const bnorm_planes *planes, const bnorm_fusion *f, bnorm_map map)
+{
+    if (planes->width == 1 && map != BNORM_FROZEN)
+        apply_units(planes, f, true, map);
+    else
+        apply_units(planes, f, false, map);
 }
 
 /* ---- Rows: a coefficient a lane ---- */
 
-/* The last lanes of a row and then its first: the coefficients of lanes in which two rows meet begin somewhere. */
-enum { SEAM = 2 * BNORM_TILE };
-
+/* The last lanes of a row and then its first. */
 static NOINLINE void load_seam(float *seam, const float *row, size_t width)
 {
     const size_t last = smaller(width, BNORM_TILE), first = smaller(width, V_LANES);
@@ -317,7 +404,7 @@ static INLINE void apply_adjacent(const piece *p, const bnorm_fusion *f, size_t 
         const size_t rest = end - l, n = rest + (row == 0 ? head : row < rows ? lanes_to_whole(rest) : 0);
         if (n) {
             const source k = in_memory(seam, BNORM_TILE - rest);
-            apply_lanes(p, f, l, n, row < rows ? n : n + padding, k, false, map);
+            apply_part(p, f, l, n, row < rows ? n : n + padding, k, map);
         }
         if (row == rows)
             return;
@@ -427,11 +514,6 @@ static INLINE void apply_rows(const bnorm_rows *r, const bnorm_fusion *f, bnorm_
 }
 
 /* ---- One loop for each map, without a fusion and with one ---- */
-
-#define EACH_MAP(MAP) \
-    MAP(BNORM_NORMALISE) \
-    MAP(BNORM_GRADIENT) \
-    MAP(BNORM_FROZEN)
 
 static void apply_planes_f32(const bnorm_planes *planes)
 {

@@ -141,25 +141,25 @@ static INLINE void add_terms(v_f32 d, v_f32 e, tile_sums *t, size_t v, size_t n,
     }
 }
 
-static INLINE void collect_fused_tile(inputs in, size_t n, const tile_pivots *p, tile_sums *t)
+static INLINE void collect_fused_tile(inputs in, size_t n, const tile_pivots *p, tile_sums *t, bool whole)
 {
     v_f32 d[V_TILE], e[V_TILE], z[V_TILE];
-    load_tile(d, in.x, n);
-    load_tile(e, in.dy, n);
+    load_lanes(d, in.x, n, whole);
+    load_lanes(e, in.dy, n, whole);
     for (size_t v = 0; v < V_TILE; v++) {
         d[v] = v_sub(d[v], p->p[PIVOT][v]);
         z[v] = v_add(v_mul(d[v], p->p[SCALE][v]), p->p[SHIFT][v]);
     }
-    take_back(e, z, in.fusion, in.at, n);
+    take_back(e, z, in.fusion, in.at, n, whole);
     for (size_t v = 0; v < V_TILE && v * V_LANES < n; v++)
         add_terms(d[v], e[v], t, v, smaller(n - v * V_LANES, V_LANES), BNORM_PRODUCTS_FUSED);
 }
 
-/* The first n lanes of a tile. */
-static INLINE void collect_tile(inputs in, size_t n, const tile_pivots *p, tile_sums *t, bnorm_terms terms)
+/* The first n lanes of a tile; `whole`: all of it, as a constant. */
+static INLINE void collect_tile(inputs in, size_t n, const tile_pivots *p, tile_sums *t, bool whole, bnorm_terms terms)
 {
     if (terms == BNORM_PRODUCTS_FUSED) {
-        collect_fused_tile(in, n, p, t);
+        collect_fused_tile(in, n, p, t, whole);
         return;
     }
     for (size_t v = 0; v < V_TILE && v * V_LANES < n; v++) {
@@ -171,25 +171,26 @@ static INLINE void collect_tile(inputs in, size_t n, const tile_pivots *p, tile_
     }
 }
 
-/* Rows of a tile, of which one alone may be less than a tile. */
-static INLINE void collect_tiles(inputs in, size_t x_stride, size_t dy_stride, size_t rows, size_t n,
-                                 const tile_pivots *p, tile_sums *t, bnorm_terms terms)
+/* Rows of a tile. */
+static INLINE void collect_tiles(inputs in, size_t x_stride, size_t dy_stride, size_t rows, const tile_pivots *p,
+                                 tile_sums *t, bnorm_terms terms)
 {
     for (; rows; rows--, in = ahead(in, x_stride, dy_stride, terms))
-        collect_tile(in, n, p, t, terms);
+        collect_tile(in, BNORM_TILE, p, t, true, terms);
 }
 
+/* Either rows of a tile, or one that is less. */
 static NOINLINE void collect_copied(inputs in, size_t x_stride, size_t dy_stride, size_t rows, size_t n,
                                     const tile_pivots *p, tile_sums *t, bnorm_terms terms)
 {
     if (terms == BNORM_SQUARES)
-        collect_tile(in, n, p, t, BNORM_SQUARES);
+        collect_tile(in, n, p, t, false, BNORM_SQUARES);
     else if (terms == BNORM_PRODUCTS)
-        collect_tile(in, n, p, t, BNORM_PRODUCTS);
+        collect_tile(in, n, p, t, false, BNORM_PRODUCTS);
     else if (n < BNORM_TILE)
-        collect_tile(in, n, p, t, BNORM_PRODUCTS_FUSED);
+        collect_tile(in, n, p, t, false, BNORM_PRODUCTS_FUSED);
     else
-        collect_tiles(in, x_stride, dy_stride, rows, BNORM_TILE, p, t, BNORM_PRODUCTS_FUSED);
+        collect_tiles(in, x_stride, dy_stride, rows, p, t, BNORM_PRODUCTS_FUSED);
 }
 
 /* For what is seldom or long: one function, given copies, so that in its callers pivots and sums stay in registers. */
@@ -213,7 +214,7 @@ static INLINE void collect_rows(inputs in, size_t x_stride, size_t dy_stride, si
     if (terms == BNORM_PRODUCTS_FUSED)
         collect_apiece(in, x_stride, dy_stride, rows, BNORM_TILE, p, t, terms);
     else
-        collect_tiles(in, x_stride, dy_stride, rows, BNORM_TILE, p, t, terms);
+        collect_tiles(in, x_stride, dy_stride, rows, p, t, terms);
 }
 
 /* A row that ends within the tile. */
@@ -285,7 +286,7 @@ static INLINE void collect_adjacent(inputs in, size_t lanes, const tile_pivots *
     if (rest && terms == BNORM_PRODUCTS_FUSED)
         collect_part(in, rest, p, t, terms);
     else if (rest) /* much of a small plane: worth being here */
-        collect_tile(in, rest, p, t, terms);
+        collect_tile(in, rest, p, t, false, terms);
 }
 
 /* A group of super-rows of one tile, from zero; moves the place on. */

@@ -353,18 +353,18 @@ static INLINE uint32_t inside_bits(const v_f32 *z, const bnorm_fusion *f)
 
 /* ---- Both ways, for n lanes of a tile that begin at an index of y's layout ---- */
 
-static INLINE void add_residual(v_f32 *z, const bnorm_fusion *f, size_t at, size_t n)
+static INLINE void add_residual(v_f32 *z, const bnorm_fusion *f, size_t at, size_t n, bool whole)
 {
     v_f32 r[V_TILE];
-    load_tile(r, f->residual + at, n);
+    load_lanes(r, f->residual + at, n, whole);
     add_tile(z, r);
 }
 
 /* z becomes y. */
-static INLINE void finish_tile(v_f32 *z, const bnorm_fusion *f, run r, size_t at, size_t n)
+static INLINE void finish_tile(v_f32 *z, const bnorm_fusion *f, run r, size_t at, size_t n, bool whole)
 {
     if (f->residual)
-        add_residual(z, f, at, n);
+        add_residual(z, f, at, n, whole);
     if (f->mask)
         put_bits(f->mask, r, at, n, inside_bits(z, f));
     activate(z, n, f);
@@ -380,7 +380,7 @@ static INLINE v_f32 sloped(v_mask inside, v_f32 dy, const bnorm_fusion *f)
 }
 
 /* dy becomes the gradient with respect to z, which is there unless a mask is. */
-static INLINE void take_back(v_f32 *dy, v_f32 *z, const bnorm_fusion *f, size_t at, size_t n)
+static INLINE void take_back(v_f32 *dy, v_f32 *z, const bnorm_fusion *f, size_t at, size_t n, bool whole)
 {
     if (f->mask) {
         const uint32_t bits = get_bits(f->mask, at, n);
@@ -389,7 +389,7 @@ static INLINE void take_back(v_f32 *dy, v_f32 *z, const bnorm_fusion *f, size_t 
         return;
     }
     if (f->residual)
-        add_residual(z, f, at, n);
+        add_residual(z, f, at, n, whole);
     switch (f->activation) {
     case BNORM_IDENTITY:
         break;

@@ -49,6 +49,44 @@ static INLINE void store_tile(float *p, const v_f32 *tile, size_t lanes)
     }
 }
 
+/* Parts of tiles by way of memory, in one place: their branches are long. */
+static NOINLINE void load_part(float *lanes, const float *p, size_t n)
+{
+    v_f32 tile[V_TILE];
+    load_tile(tile, p, n);
+    store_tile(lanes, tile, BNORM_TILE);
+}
+
+static NOINLINE void store_part(float *p, const float *lanes, size_t n)
+{
+    v_f32 tile[V_TILE];
+    load_tile(tile, lanes, BNORM_TILE);
+    store_tile(p, tile, n);
+}
+
+/* `whole`: all of a tile, as a constant; else the first n lanes, and zeros. */
+static INLINE void load_lanes(v_f32 *tile, const float *p, size_t n, bool whole)
+{
+    BNORM_ALIGNED float lanes[BNORM_TILE];
+    if (whole) {
+        load_tile(tile, p, BNORM_TILE);
+    } else {
+        load_part(lanes, p, n);
+        load_tile(tile, lanes, BNORM_TILE);
+    }
+}
+
+static INLINE void store_lanes(float *p, const v_f32 *tile, size_t n, bool whole)
+{
+    BNORM_ALIGNED float lanes[BNORM_TILE];
+    if (whole) {
+        store_tile(p, tile, BNORM_TILE);
+    } else {
+        store_tile(lanes, tile, BNORM_TILE);
+        store_part(p, lanes, n);
+    }
+}
+
 static INLINE void fetch_tile(const float *p)
 {
     for (size_t l = 0; l < BNORM_TILE; l += BNORM_LINE)
