@@ -262,8 +262,10 @@ static INLINE void apply_vectors(const piece *p, size_t l, size_t n, size_t out,
     }
 }
 
-/* Less than a tile: seldom but for whole vectors, so one function, given copies: what its callers have stays in
- * registers. */
+/*
+ * Less than a tile. But for whole vectors that is seldom: one function, given copies, so that what its callers have
+ * stays in registers.
+ */
 static INLINE void apply_part(const piece *p, const bnorm_fusion *f, size_t l, size_t n, size_t out, source k,
                               bnorm_map map)
 {
