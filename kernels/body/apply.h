@@ -358,7 +358,7 @@ static INLINE void apply_units(const bnorm_planes *planes, const bnorm_fusion *f
             EACH_USED(map, now.k[c] = v_set1(*unit.k[c]));
         else if (!last)
             EACH_USED(map, next_unit(held[c], unit.k[c], width, u == 0));
-        if (n && channels && V_LANES == 1) {
+        if (n && channels && V_LANES == 1) { /* one lane is of one unit */
             apply_part(&p, f, l, n, n, in_vector(&before), map);
         } else if (n && channels) {
             tile_coefficients both;
@@ -376,6 +376,7 @@ static INLINE void apply_units(const bnorm_planes *planes, const bnorm_fusion *f
     }
 }
 
+/* Where dx is dy scaled, memory is the limit: one loop will do. */
 static INLINE void apply_planes(const bnorm_planes *planes, const bnorm_fusion *f, bnorm_map map)
 {
     if (planes->width == 1 && map != BNORM_FROZEN)
