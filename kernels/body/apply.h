@@ -132,38 +132,6 @@ static inline size_t lanes_to_whole(size_t rest)
     return (0 - rest) % V_LANES;
 }
 
-static INLINE void put_vector(float *y, v_f32 value, bool stream)
-{
-    if (stream)
-        v_stream(y, value);
-    else
-        v_store(y, value);
-}
-
-static INLINE void put_tile(float *y, const v_f32 *tile, size_t n, bool stream)
-{
-    for (size_t v = 0; v < V_TILE && v * V_LANES < n; v++) {
-        if ((v + 1) * V_LANES > n)
-            v_store_n(y + v * V_LANES, tile[v], n - v * V_LANES);
-        else
-            put_vector(y + v * V_LANES, tile[v], stream);
-    }
-}
-
-static NOINLINE void store_copied(float *y, const float *lanes, size_t n, bool stream)
-{
-    v_f32 tile[V_TILE];
-    load_tile(tile, lanes, BNORM_TILE);
-    put_tile(y, tile, n, stream);
-}
-
-static INLINE void store_apart(float *y, const v_f32 *tile, size_t n, bool stream)
-{
-    BNORM_ALIGNED float lanes[BNORM_TILE];
-    store_tile(lanes, tile, BNORM_TILE);
-    store_copied(y, lanes, n, stream);
-}
-
 /* Of a vector, d = x - center and dz, what kernels.h says of dx. */
 static INLINE v_f32 gradient(v_f32 d, v_f32 dz, source k, size_t v, bnorm_map map)
 {
@@ -196,7 +164,7 @@ static INLINE void take_back_lanes(const piece *p, const bnorm_fusion *f, size_t
         z[v] = shifted(v_sub(x[v], coefficient(k, BNORM_CENTER, v)), k, v);
     take_back(dy, z, f, p->at + l, n, whole);
     if (f->dresidual)
-        store_lanes(f->dresidual + p->at + l, dy, n, whole);
+        store_lanes(f->dresidual + p->at + l, dy, n, whole, false);
 }
 
 /*
@@ -229,12 +197,7 @@ static INLINE void apply_lanes(const piece *p, const bnorm_fusion *f, size_t l, 
         finish_tile(t, f, (run){ p->at, p->at + p->lanes }, p->at + l, n, whole);
     for (size_t v = 0; n < out && v < V_TILE; v++)
         t[v] = n > v * V_LANES ? v_keep_n(t[v], smaller(n - v * V_LANES, V_LANES)) : v_zero();
-    if (!whole)
-        store_apart(p->y + l, t, out, p->stream);
-    else if (p->stream)
-        put_tile(p->y + l, t, BNORM_TILE, true);
-    else
-        put_tile(p->y + l, t, BNORM_TILE, false);
+    store_lanes(p->y + l, t, out, whole, p->stream);
 }
 
 static NOINLINE void apply_copied(const piece *p, const bnorm_fusion *f, size_t l, size_t n, size_t out,

@@ -49,6 +49,24 @@ static INLINE void store_tile(float *p, const v_f32 *tile, size_t lanes)
     }
 }
 
+static INLINE void put_vector(float *y, v_f32 value, bool stream)
+{
+    if (stream)
+        v_stream(y, value);
+    else
+        v_store(y, value);
+}
+
+static INLINE void put_tile(float *y, const v_f32 *tile, size_t n, bool stream)
+{
+    for (size_t v = 0; v < V_TILE && v * V_LANES < n; v++) {
+        if ((v + 1) * V_LANES > n)
+            v_store_n(y + v * V_LANES, tile[v], n - v * V_LANES);
+        else
+            put_vector(y + v * V_LANES, tile[v], stream);
+    }
+}
+
 /* Parts of tiles by way of memory, in one place: their branches are long. */
 static NOINLINE void load_part(float *lanes, const float *p, size_t n)
 {
@@ -57,11 +75,11 @@ static NOINLINE void load_part(float *lanes, const float *p, size_t n)
     store_tile(lanes, tile, BNORM_TILE);
 }
 
-static NOINLINE void store_part(float *p, const float *lanes, size_t n)
+static NOINLINE void store_part(float *p, const float *lanes, size_t n, bool stream)
 {
     v_f32 tile[V_TILE];
     load_tile(tile, lanes, BNORM_TILE);
-    store_tile(p, tile, n);
+    put_tile(p, tile, n, stream);
 }
 
 /* `whole`: all of a tile, as a constant; else the first n lanes, and zeros. */
@@ -76,14 +94,17 @@ static INLINE void load_lanes(v_f32 *tile, const float *p, size_t n, bool whole)
     }
 }
 
-static INLINE void store_lanes(float *p, const v_f32 *tile, size_t n, bool whole)
+/* `stream`: whole vectors go past the caches. */
+static INLINE void store_lanes(float *p, const v_f32 *tile, size_t n, bool whole, bool stream)
 {
     BNORM_ALIGNED float lanes[BNORM_TILE];
-    if (whole) {
-        store_tile(p, tile, BNORM_TILE);
-    } else {
+    if (!whole) {
         store_tile(lanes, tile, BNORM_TILE);
-        store_part(p, lanes, n);
+        store_part(p, lanes, n, stream);
+    } else if (stream) {
+        put_tile(p, tile, BNORM_TILE, true);
+    } else {
+        put_tile(p, tile, BNORM_TILE, false);
     }
 }
 
