@@ -20,7 +20,7 @@ void NAME(bench_bare_, BNORM_ISA_NAME)(float *restrict y, const float *restrict 
     for (size_t i = first; i + BNORM_TILE <= first + count; i += BNORM_TILE) {
         v_f32 z[V_TILE];
         load_tile(z, x + i, BNORM_TILE);
-        finish_tile(z, fusion, (run){ first, first + count }, i, BNORM_TILE, true);
+        finish_tile(z, fusion, BNORM_F32, (run){ first, first + count }, i, BNORM_TILE, true);
         if (stream)
             for (size_t v = 0; v < V_TILE; v++)
                 v_stream(y + i + v * V_LANES, z[v]);

@@ -188,11 +188,11 @@ static bnorm_status check_memory(const bnorm_geometry *g, const call *c, const v
 {
     const bnorm_backward_params *p = &c->p;
     const bnorm_range ranges[] = {
-        bnorm_floats(x, g->in_extent, false),
-        bnorm_floats(dy, g->out_extent, false),
-        bnorm_floats(dx, g->in_extent, true),
-        bnorm_floats(c->f.residual, g->out_extent, false),
-        bnorm_floats(c->f.dresidual, g->out_extent, true),
+        bnorm_in_range(g, x, false),
+        bnorm_out_range(g, dy, false),
+        bnorm_in_range(g, dx, true),
+        bnorm_out_range(g, c->f.residual, false),
+        bnorm_out_range(g, c->f.dresidual, true),
         bnorm_mask_range(g, &c->f, false),
         sums,
         workspace,

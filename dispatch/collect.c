@@ -8,27 +8,27 @@ enum { SEGMENT_ROWS = 2048 }; /* super-rows of a segment, at most: part of the o
 
 /* ---- The order ---- */
 
-static size_t pitch(const bnorm_geometry *g, const bnorm_strides *s)
+static size_t pitch(const bnorm_geometry *g, const bnorm_layout *l)
 {
-    return g->points == 1 ? s->image : s->point;
+    return g->points == 1 ? l->image_stride : l->point_stride;
 }
 
-static bnorm_reach reach_of(const bnorm_geometry *g, const bnorm_strides *s, size_t folded)
+static bnorm_reach reach_of(const bnorm_geometry *g, const bnorm_layout *l, size_t folded)
 {
-    return (bnorm_reach){ .unit_stride = s->block,
-                          .run_stride = s->image,
-                          .super_row_stride = folded * pitch(g, s),
-                          .image_stride = s->image,
-                          .point_stride = s->point,
-                          .block_stride = s->block };
+    return (bnorm_reach){ .unit_stride = l->block_stride,
+                          .run_stride = l->image_stride,
+                          .super_row_stride = folded * pitch(g, l),
+                          .image_stride = l->image_stride,
+                          .point_stride = l->point_stride,
+                          .block_stride = l->block_stride };
 }
 
 /* Whether the lanes of each super-row are adjacent, and super-rows and runs as far apart as bnorm_reach says. */
-static bool is_dense(const bnorm_geometry *g, const bnorm_strides *s, const bnorm_walk *w, bool one_row)
+static bool is_dense(const bnorm_geometry *g, const bnorm_layout *l, const bnorm_walk *w, bool one_row)
 {
-    bool row_adjacent = !one_row || g->blocks == 1 || s->block == g->block;
-    bool rows_even = !one_row || g->points == 1 || g->batch == 1 || s->image == g->points * s->point;
-    return row_adjacent && rows_even && (w->folded == 1 || pitch(g, s) == w->width);
+    bool row_adjacent = !one_row || g->blocks == 1 || l->block_stride == g->block;
+    bool rows_even = !one_row || g->points == 1 || g->batch == 1 || l->image_stride == g->points * l->point_stride;
+    return row_adjacent && rows_even && (w->folded == 1 || pitch(g, l) == w->width);
 }
 
 static bnorm_walk walk_of(const bnorm_geometry *g, bool with_dy, bool one_row)
@@ -75,34 +75,31 @@ static size_t values_in(const bnorm_order *o, size_t first, size_t rows)
 }
 
 /* The first value of each channel from a super-row on. */
-static void first_values(const bnorm_walk *w, const float *x, size_t units, size_t super_row, float *pivot)
+static void first_values(const bnorm_walk *w, const void *x, bnorm_dtype type, size_t units, size_t super_row,
+                         float *pivot)
 {
-    size_t row = bnorm_values_before(w, super_row);
-    x += row / w->points * w->x.image_stride + row % w->points * w->x.point_stride;
-    for (size_t u = 0; u < units; u++, x += w->x.unit_stride, pivot += w->width)
-        for (size_t lane = 0; lane < w->width; lane++)
-            pivot[lane] = x[w->width == w->block ? lane : lane / w->block * w->x.block_stride + lane % w->block];
+    const size_t row = bnorm_values_before(w, super_row);
+    size_t first = row / w->points * w->x.image_stride + row % w->points * w->x.point_stride;
+    for (size_t u = 0; u < units; u++, first += w->x.unit_stride, pivot += w->width)
+        for (size_t lane = 0; lane < w->width; lane++) {
+            size_t at = w->width == w->block ? lane : lane / w->block * w->x.block_stride + lane % w->block;
+            pivot[lane] = bnorm_element(x, type, first + at);
+        }
 }
 
 static void run_kernel(const bnorm_kernels *k, const bnorm_walk *w, const bnorm_collection *c)
 {
-    (w->width == 1 ? k->collect_nchw_f32 : k->collect_nhwc_f32)(w, c);
+    (w->width == 1 ? k->collect_nchw : k->collect_nhwc)(w, c);
 }
 
-/* A pivot for values from a super-row on: the mean of `rows` super-rows, taken about the first value. */
-static void find_pivot(const bnorm_kernels *k, const bnorm_order *o, const float *x, size_t units, size_t first,
-                       size_t rows, const bnorm_scratch *s)
+/* A pivot for the values of x that c says: their mean, taken about the first of them. */
+static void find_pivot(const bnorm_kernels *k, const bnorm_order *o, bnorm_collection c, const bnorm_scratch *s)
 {
-    const bnorm_collection c = { .terms = BNORM_SQUARES, /* the squares are not needed, nor in the way */
-                                 .units = units,
-                                 .first = first,
-                                 .rows = rows,
-                                 .x = x,
-                                 .pivot = s->pivot,
-                                 .sum = { s->sum[0], s->sum[1] } };
-    first_values(&o->walk, x, units, first, s->pivot);
+    for (int i = 0; i < 2; i++) /* the squares are not needed, nor in the way */
+        c.sum[i] = s->sum[i];
+    first_values(&o->walk, c.x, c.x_type, c.units, c.first, s->pivot);
     run_kernel(k, &o->walk, &c);
-    k->recenter_f64(units * o->walk.width, (double)values_in(o, first, rows), s->sum[0], s->pivot);
+    k->recenter_f64(c.units * o->walk.width, (double)values_in(o, c.first, c.rows), s->sum[0], s->pivot);
 }
 
 /* The sums over any number of super-rows: totals + sums; false where the sums alone are all. */
@@ -130,69 +127,85 @@ static bool collect_chunks(const bnorm_kernels *k, const bnorm_order *o, bnorm_c
  * The first group of a segment is looked at twice: for the mean about its first value, and then about that mean; each
  * further epoch is as long as all that came before it, and taken about the mean of that.
  */
-static void collect_moments(const bnorm_kernels *k, const bnorm_order *o, const float *x, size_t units,
-                            segment_range range, const bnorm_scratch *s, double *mean, double *m2)
+static void collect_moments(const bnorm_kernels *k, const bnorm_order *o, bnorm_collection c, segment_range range,
+                            const bnorm_scratch *s, double *mean, double *m2)
 {
-    bnorm_collection c = { .terms = BNORM_SQUARES, .units = units, .x = x, .pivot = s->pivot };
-    size_t epoch = bnorm_min(BNORM_GROUP, range.end - range.begin);
-    find_pivot(k, o, x, units, range.begin, epoch, s);
+    size_t epoch = c.rows = bnorm_min(BNORM_GROUP, range.end - range.begin);
+    c.pivot = s->pivot;
+    find_pivot(k, o, c, s);
     for (c.first = range.begin; c.first < range.end; c.first += epoch) {
         if (c.first > range.begin)
             epoch = bnorm_min(c.first - range.begin, range.end - c.first);
         c.rows = epoch;
         bool several = collect_chunks(k, o, c, s);
-        k->conclude_f64(units * o->walk.width, (double)(bnorm_values_before(&o->walk, c.first) - range.before),
+        k->conclude_f64(c.units * o->walk.width, (double)(bnorm_values_before(&o->walk, c.first) - range.before),
                         (double)values_in(o, c.first, epoch), s->sum[0], s->sum[1], several ? s->total[0] : NULL,
                         several ? s->total[1] : NULL, s->pivot, mean, m2);
     }
 }
 
 /* A pivot for dy, from the first 16 or more values of a segment; 0 but where these all lie on one side, far from 0. */
-static void locate_dy(const bnorm_kernels *k, const bnorm_order *o, const float *dy, size_t units, segment_range range,
-                      const bnorm_scratch *s)
+static void locate_dy(const bnorm_kernels *k, const bnorm_order *o, bnorm_collection c, const bnorm_scratch *s)
 {
-    const size_t channels = units * o->walk.width, few = bnorm_ceil_div(BNORM_GROUP, o->walk.folded);
-    const size_t rows = bnorm_min(few, range.end - range.begin);
-    bnorm_collection c = { .terms = BNORM_SQUARES, .units = units, .first = range.begin, .rows = rows, .x = dy };
+    const size_t channels = c.units * o->walk.width;
     bnorm_order of_dy = *o;
     of_dy.walk.x = o->walk.dy;
+    c.terms = BNORM_SQUARES;
+    c.rows = bnorm_min(bnorm_ceil_div(BNORM_GROUP, o->walk.folded), c.rows);
+    c.x = c.dy;
+    c.x_type = c.dy_type;
     c.pivot = s->pivot;
     memset(s->pivot, 0, channels * sizeof(*s->pivot));
     collect_chunks(k, &of_dy, c, s);
-    k->locate_f64(channels, (double)values_in(o, range.begin, rows), s->sum[0], s->sum[1], s->pivot);
+    k->locate_f64(channels, (double)values_in(o, c.first, c.rows), s->sum[0], s->sum[1], s->pivot);
 }
 
-static void collect_products(const bnorm_collector *job, const bnorm_order *o, const float *x, const float *dy,
-                             size_t at, size_t units, segment_range range, const bnorm_scratch *s, double *const *sums)
+static void collect_products(const bnorm_kernels *k, const bnorm_order *o, bnorm_collection c, bool centered,
+                             const bnorm_scratch *s, double *const *sums)
 {
-    const bnorm_kernels *k = job->kernels;
-    const size_t channels = units * o->walk.width, rows = range.end - range.begin;
-    bnorm_collection c = { .terms = job->terms, .units = units, .first = range.begin, .rows = rows, .x = x, .dy = dy };
+    const size_t channels = c.units * o->walk.width;
     c.pivot = s->k[BNORM_CENTER];
     c.dy_pivot = s->pivot;
     c.scale = s->k[BNORM_SCALE];
     c.shift = s->k[BNORM_SHIFT];
-    c.fusion = job->fusion;
-    c.at = at;
-    if (job->centered)
-        locate_dy(k, o, dy, units, range, s);
+    if (centered)
+        locate_dy(k, o, c, s);
     else
         memset(s->pivot, 0, channels * sizeof(*s->pivot));
     const bool several = collect_chunks(k, o, c, s);
     const float *const sum[BNORM_SUMS] = { s->sum[0], s->sum[1], s->sum[2] };
-    k->uncenter_f64(channels, (double)values_in(o, range.begin, rows), s->pivot, sum, several ? s->total : NULL, sums);
+    k->uncenter_f64(channels, (double)values_in(o, c.first, c.rows), s->pivot, sum, several ? s->total : NULL, sums);
+}
+
+/* What is collected of a segment of some units; dy stands in for an x that no sum is wanted of. */
+static bnorm_collection collection_of(const bnorm_collector *job, const bnorm_order *o, size_t unit, size_t units,
+                                      segment_range range)
+{
+    const bnorm_dtype x_type = job->x ? job->x_type : job->dy_type;
+    const void *x = job->x ? job->x : job->dy;
+    return (bnorm_collection){
+        .terms = job->terms,
+        .units = units,
+        .first = range.begin,
+        .rows = range.end - range.begin,
+        .x_type = x_type,
+        .dy_type = job->dy_type,
+        .x = bnorm_elements(x, x_type, unit * o->walk.x.unit_stride),
+        .dy = job->dy ? bnorm_elements(job->dy, job->dy_type, unit * o->walk.dy.unit_stride) : NULL,
+        .fusion = job->fusion,
+        .at = job->at + unit * o->walk.dy.unit_stride,
+    };
 }
 
 void bnorm_collect_segment(const bnorm_collector *job, const bnorm_order *o, size_t unit, size_t units, size_t segment,
                            const bnorm_scratch *s, double *const *statistics)
 {
     const segment_range range = range_of(o, segment);
-    const float *dy = job->dy ? job->dy + unit * o->walk.dy.unit_stride : NULL;
-    const float *x = job->x ? job->x + unit * o->walk.x.unit_stride : dy;
+    const bnorm_collection c = collection_of(job, o, unit, units, range);
     if (job->terms == BNORM_SQUARES)
-        collect_moments(job->kernels, o, x, units, range, s, statistics[0], statistics[1]);
+        collect_moments(job->kernels, o, c, range, s, statistics[0], statistics[1]);
     else
-        collect_products(job, o, x, dy, job->at + unit * o->walk.dy.unit_stride, units, range, s, statistics);
+        collect_products(job->kernels, o, c, job->centered, s, statistics);
 }
 
 void bnorm_merge_segment(const bnorm_collector *job, const bnorm_order *o, size_t channels, size_t segment,

@@ -37,9 +37,9 @@ static bnorm_status check(const bnorm_geometry *g, const bnorm_infer_params *p, 
     if (status)
         return status;
     const bnorm_range ranges[] = {
-        bnorm_floats(x, g->in_extent, false),
-        bnorm_floats(y, g->out_extent, true),
-        bnorm_floats(f->residual, g->out_extent, false),
+        bnorm_in_range(g, x, false),
+        bnorm_out_range(g, y, true),
+        bnorm_out_range(g, f->residual, false),
         bnorm_mask_range(g, f, true),
         bnorm_floats(p->mean, g->channels, false),
         bnorm_floats(p->var, g->channels, false),

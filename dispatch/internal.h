@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "../include/bnorm/bnorm.h"
+#include "../kernels/element.h"
 #include "../kernels/kernels.h"
 
 /* ---- cpu.c, isa.c ---- */
@@ -21,15 +22,11 @@ bool bnorm_runs(unsigned cpu);
 
 /* ---- shape.c ---- */
 
-typedef struct bnorm_strides {
-    size_t image, block, point;
-} bnorm_strides;
-
 /* A shape that was checked: sizes whose products fit, strides filled in. */
 typedef struct bnorm_geometry {
     size_t batch, channels, points, block;
     size_t blocks;
-    bnorm_strides in, out;
+    bnorm_layout in, out;
     size_t in_extent, out_extent; /* elements from the first to one past the last */
     bool empty;
 } bnorm_geometry;
@@ -49,6 +46,19 @@ static inline bnorm_range bnorm_floats(const void *array, size_t count, bool wri
 static inline bnorm_range bnorm_doubles(const double *array, size_t count, bool written)
 {
     return (bnorm_range){ array, count * sizeof(double), _Alignof(double), written };
+}
+
+/* Of a tensor laid out by `in`, and by `out`. */
+static inline bnorm_range bnorm_in_range(const bnorm_geometry *g, const void *tensor, bool written)
+{
+    const size_t size = bnorm_size_of(g->in.dtype);
+    return (bnorm_range){ tensor, g->in_extent * size, size, written };
+}
+
+static inline bnorm_range bnorm_out_range(const bnorm_geometry *g, const void *tensor, bool written)
+{
+    const size_t size = bnorm_size_of(g->out.dtype);
+    return (bnorm_range){ tensor, g->out_extent * size, size, written };
 }
 
 /* Copies a struct that starts with its size; what it has beyond `size` must be zero. */
@@ -150,7 +160,7 @@ bnorm_region bnorm_grid_region(const bnorm_geometry *geometry, bnorm_grid grid, 
 /* Whether each block's points lie together, in rows that divide a tile. */
 static inline bool bnorm_planes_possible(const bnorm_geometry *g)
 {
-    return BNORM_TILE % g->block == 0 && g->in.point == g->block && g->out.point == g->block;
+    return BNORM_TILE % g->block == 0 && g->in.point_stride == g->block && g->out.point_stride == g->block;
 }
 
 typedef struct bnorm_sweep {
@@ -165,8 +175,8 @@ typedef struct bnorm_application {
     const bnorm_geometry *geometry;
     bnorm_map map;
     bnorm_sweep sweep;
-    const float *x, *dy; /* NULL where the map does not use it */
-    float *y; /* NULL where only dresidual is wanted */
+    const void *x, *dy; /* NULL where the map does not use it */
+    void *y; /* NULL where only dresidual is wanted */
     const bnorm_fusion *fusion;
 } bnorm_application;
 
@@ -212,7 +222,8 @@ typedef struct bnorm_collector {
     const bnorm_kernels *kernels;
     bnorm_terms terms;
     bool centered; /* products are taken of dy about a pivot: its mean will be subtracted, and no value is masked */
-    const float *x, *dy;
+    bnorm_dtype x_type, dy_type;
+    const void *x, *dy;
     const bnorm_fusion *fusion; /* BNORM_PRODUCTS_FUSED */
     size_t at; /* dy's index in its tensor */
 } bnorm_collector;
@@ -276,7 +287,7 @@ struct bnorm_two_pass {
     bnorm_collector collector;
     bnorm_geometry geometry;
     bnorm_map map;
-    float *out; /* NULL: not wanted */
+    void *out; /* NULL: not wanted */
     bnorm_hint hint;
     /* Before statistics are taken of some channels, and after: `lanes` lanes, past the last channel padding. */
     void (*prepare)(const bnorm_two_pass *pass, size_t channel, size_t lanes, const bnorm_scratch *scratch);

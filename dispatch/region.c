@@ -9,7 +9,7 @@ enum { TASKS_PER_THREAD = 4 };
 
 enum {
     BACKWARDS_LANES = 16384, /* gone through forwards at a time on the way back: enough to be read at full speed */
-    LONG_PIECE = 1024 /* lanes beside which two lines that are not filled do not count */
+    LONG_PIECE = 4096 /* bytes beside which two lines that are not filled do not count */
 };
 
 size_t bnorm_useful_width(const bnorm_tuning *tuning, const bnorm_geometry *g, const bnorm_executor *executor)
@@ -62,18 +62,19 @@ bnorm_region bnorm_grid_region(const bnorm_geometry *g, bnorm_grid grid, size_t 
 size_t bnorm_bytes(const bnorm_application *a)
 {
     const bool forward = a->map == BNORM_NORMALISE;
-    const float *residual = a->fusion ? a->fusion->residual : NULL,
-                *dresidual = a->fusion ? a->fusion->dresidual : NULL;
-    const float *const tensors[] = { a->x, a->dy, residual, a->y, dresidual };
+    const void *residual = a->fusion ? a->fusion->residual : NULL, *dresidual = a->fusion ? a->fusion->dresidual : NULL;
+    const void *const tensors[] = { a->x, a->dy, residual, a->y, dresidual };
     const bool out[] = { false, true, true, forward, true };
-    size_t elements = 0;
+    const bnorm_geometry *g = a->geometry;
+    size_t bytes = 0;
     for (size_t i = 0; i < sizeof(tensors) / sizeof(*tensors); i++) {
         bool counts = tensors[i];
         for (size_t j = 0; j < i; j++)
             counts = counts && tensors[j] != tensors[i];
-        elements += !counts ? 0 : out[i] ? a->geometry->out_extent : a->geometry->in_extent;
+        if (counts)
+            bytes += (out[i] ? bnorm_out_range(g, tensors[i], false) : bnorm_in_range(g, tensors[i], false)).bytes;
     }
-    return elements * sizeof(float);
+    return bytes;
 }
 
 bool bnorm_in_place(const bnorm_application *a)
@@ -81,9 +82,9 @@ bool bnorm_in_place(const bnorm_application *a)
     return a->y == a->x || a->y == a->dy || (a->fusion && a->y == a->fusion->residual);
 }
 
-static inline size_t offset(const bnorm_strides *strides, size_t image, size_t block, size_t point)
+static inline size_t offset(const bnorm_layout *layout, size_t image, size_t block, size_t point)
 {
-    return image * strides->image + block * strides->block + point * strides->point;
+    return image * layout->image_stride + block * layout->block_stride + point * layout->point_stride;
 }
 
 /* An application to a region, and the tensors' strides. */
@@ -91,22 +92,28 @@ typedef struct work {
     const bnorm_application *job;
     const bnorm_geometry *geometry;
     const bnorm_region *region;
-    const float *x; /* where it is not used, dy, so that it can be loaded nevertheless */
-    const bnorm_strides *x_strides, *dy_strides, *y_strides;
+    const bnorm_layout *y_layout; /* x is laid out by `in`, dy by `out` */
     const float *const *k; /* of the region's first channel */
 } work;
 
 /* Stores past the caches must fill lines: of pieces that begin and end anywhere in one, only of long ones. */
-static bool should_stream(const work *w, const float *y, size_t piece, size_t stride)
+static bool should_stream(const work *w, const void *y, size_t piece, size_t stride)
 {
-    bool lines = (uintptr_t)y / sizeof(*y) % BNORM_LINE == 0 && piece % BNORM_LINE == 0 && stride % BNORM_LINE == 0;
-    return w->job->sweep.stream && (lines || piece >= LONG_PIECE);
+    const size_t size = bnorm_size_of(w->y_layout->dtype);
+    bool lines = (uintptr_t)y % BNORM_LINE == 0 && piece * size % BNORM_LINE == 0 && stride * size % BNORM_LINE == 0;
+    return w->job->sweep.stream && (lines || piece * size >= LONG_PIECE);
 }
 
-static const float *input_at(const float *tensor, const bnorm_strides *strides, size_t image, size_t block,
-                             size_t point, size_t lane)
+static const void *input_at(const void *tensor, const bnorm_layout *layout, size_t image, size_t block, size_t point,
+                            size_t lane)
 {
-    return tensor ? tensor + offset(strides, image, block, point) + lane : NULL;
+    return tensor ? bnorm_elements(tensor, layout->dtype, offset(layout, image, block, point) + lane) : NULL;
+}
+
+static void *output_at(const work *w, size_t image, size_t block, size_t point, size_t lane)
+{
+    const size_t i = offset(w->y_layout, image, block, point) + lane;
+    return w->job->y ? bnorm_output(w->job->y, w->y_layout->dtype, i) : NULL;
 }
 
 /* Some rows of a block of an image, both counted within the region; rows lie a point apart, or an image. */
@@ -120,42 +127,49 @@ static void apply_rows(const work *w, size_t image, size_t block, size_t first, 
     image += r->image + (along_images ? first : 0);
     block += r->block;
     size_t point = r->point + (along_images ? 0 : first);
-    t.x_stride = along_images ? w->x_strides->image : w->x_strides->point;
-    t.dy_stride = along_images ? w->dy_strides->image : w->dy_strides->point;
-    t.y_stride = along_images ? w->y_strides->image : w->y_strides->point;
-    t.x = input_at(w->x, w->x_strides, image, block, point, r->lane);
-    t.dy = input_at(w->job->dy, w->dy_strides, image, block, point, r->lane);
-    t.y = w->job->y ? w->job->y + offset(w->y_strides, image, block, point) + r->lane : NULL;
+    t.x_stride = along_images ? g->in.image_stride : g->in.point_stride;
+    t.dy_stride = along_images ? g->out.image_stride : g->out.point_stride;
+    t.y_stride = along_images ? w->y_layout->image_stride : w->y_layout->point_stride;
+    t.x_type = g->in.dtype;
+    t.dy_type = g->out.dtype;
+    t.y_type = w->y_layout->dtype;
+    t.x = input_at(w->job->x, &g->in, image, block, point, r->lane);
+    t.dy = input_at(w->job->dy, &g->out, image, block, point, r->lane);
+    t.y = output_at(w, image, block, point, r->lane);
     t.fusion = w->job->fusion;
     t.at = offset(&g->out, image, block, point) + r->lane;
     for (int c = 0; c < BNORM_COEFFICIENTS; c++)
         t.k[c] = w->k[c] + channel;
     t.stream = should_stream(w, t.y, t.y_stride == width ? rows * width : width, t.y_stride);
-    w->job->kernels->apply_rows_f32(&t);
+    w->job->kernels->apply_rows(&t);
 }
 
 /* Some units of an image, of each the same lanes. */
 static void apply_planes(const work *w, size_t image, size_t block, size_t units, size_t first, size_t lanes)
 {
     const bnorm_region *r = w->region;
-    const size_t next = w->job->sweep.next_blocks, channel = block * w->geometry->block;
-    bnorm_planes t = { .map = w->job->map, .width = w->geometry->block, .units = units, .lanes = lanes };
+    const bnorm_geometry *g = w->geometry;
+    const size_t next = w->job->sweep.next_blocks, channel = block * g->block;
+    bnorm_planes t = { .map = w->job->map, .width = g->block, .units = units, .lanes = lanes };
     if (next) {
-        t.fetch = r->blocks * w->x_strides->block;
-        t.dy_fetch = r->blocks * w->dy_strides->block;
+        t.fetch = r->blocks * g->in.block_stride;
+        t.dy_fetch = r->blocks * g->out.block_stride;
         t.fetch_units = block < next ? next - block : 0;
     }
     image += r->image;
     block += r->block;
-    t.x = input_at(w->x, w->x_strides, image, block, r->point, first);
-    t.dy = input_at(w->job->dy, w->dy_strides, image, block, r->point, first);
-    t.y = w->job->y ? w->job->y + offset(w->y_strides, image, block, r->point) + first : NULL;
+    t.x_type = g->in.dtype;
+    t.dy_type = g->out.dtype;
+    t.y_type = w->y_layout->dtype;
+    t.x = input_at(w->job->x, &g->in, image, block, r->point, first);
+    t.dy = input_at(w->job->dy, &g->out, image, block, r->point, first);
+    t.y = output_at(w, image, block, r->point, first);
     t.fusion = w->job->fusion;
-    t.at = offset(&w->geometry->out, image, block, r->point) + first;
+    t.at = offset(&g->out, image, block, r->point) + first;
     for (int c = 0; c < BNORM_COEFFICIENTS; c++)
         t.k[c] = w->k[c] + channel;
     t.stream = should_stream(w, t.y, units * lanes, 0);
-    w->job->kernels->apply_planes_f32(&t);
+    w->job->kernels->apply_planes(&t);
 }
 
 /* Rows that follow each other through the whole region. */
@@ -178,7 +192,7 @@ static void apply_image(const work *w, size_t image)
     const bnorm_geometry *g = w->geometry;
     const bnorm_region *r = w->region;
     const size_t lanes = r->points * g->block, full = bnorm_min(r->blocks, g->channels / g->block - r->block);
-    if (g->in.block == lanes && g->out.block == lanes) {
+    if (g->in.block_stride == lanes && g->out.block_stride == lanes) {
         if (full)
             apply_planes(w, image, 0, full, 0, lanes);
     } else {
@@ -192,13 +206,11 @@ static void apply_image(const work *w, size_t image)
 void bnorm_apply_region(const bnorm_application *job, const bnorm_region *r, const float *const k[BNORM_COEFFICIENTS])
 {
     const bnorm_geometry *g = job->geometry;
-    const bool forward = job->map == BNORM_NORMALISE;
-    const work w = {
-        job, g, r, job->x ? job->x : job->dy, job->x ? &g->in : &g->out, &g->out, forward ? &g->out : &g->in, k
-    };
-    bool blocks_adjacent = g->in.block == g->block && g->out.block == g->block && r->lanes == g->block;
-    bool images_adjacent =
-        r->points == g->points && g->in.image == g->points * g->in.point && g->out.image == g->points * g->out.point;
+    const bnorm_layout *in = &g->in, *out = &g->out;
+    const work w = { job, g, r, job->map == BNORM_NORMALISE ? out : in, k };
+    bool blocks_adjacent = in->block_stride == g->block && out->block_stride == g->block && r->lanes == g->block;
+    bool images_adjacent = r->points == g->points && in->image_stride == g->points * in->point_stride &&
+                           out->image_stride == g->points * out->point_stride;
     bool planes = bnorm_planes_possible(g);
     if (g->points == 1 && blocks_adjacent)
         apply_sequence(&w, r->images, r->blocks * g->block, true, false);

@@ -39,10 +39,13 @@ typedef struct axis {
 } axis;
 
 /* The axes of more than one element, the widest stride first; returns how many. */
-static int sorted_axes(const bnorm_geometry *g, const bnorm_strides *strides, axis axes[4])
+static int sorted_axes(const bnorm_geometry *g, const bnorm_layout *layout, axis axes[4])
 {
     const axis all[4] = {
-        { g->batch, strides->image }, { g->blocks, strides->block }, { g->points, strides->point }, { g->block, 1 }
+        { g->batch, layout->image_stride },
+        { g->blocks, layout->block_stride },
+        { g->points, layout->point_stride },
+        { g->block, 1 },
     };
     int count = 0;
     for (int i = 0; i < 4; i++) {
@@ -58,32 +61,39 @@ static int sorted_axes(const bnorm_geometry *g, const bnorm_strides *strides, ax
 }
 
 /* The elements that a tensor spans, if none of them coincide and all can be addressed. */
-static bnorm_status extent_of(const bnorm_geometry *g, const bnorm_strides *strides, size_t *extent)
+static bnorm_status extent_of(const bnorm_geometry *g, const bnorm_layout *layout, size_t *extent)
 {
     axis axes[4];
     *extent = 1;
-    for (int i = sorted_axes(g, strides, axes) - 1; i >= 0; i--) {
+    for (int i = sorted_axes(g, layout, axes) - 1; i >= 0; i--) {
         size_t more;
         if (axes[i].stride < *extent)
             return BNORM_BAD_STRIDE;
-        if (!multiply(axes[i].size - 1, axes[i].stride, &more) || more > PTRDIFF_MAX / sizeof(float) - *extent)
+        if (!multiply(axes[i].size - 1, axes[i].stride, &more) ||
+            more > PTRDIFF_MAX / bnorm_size_of(layout->dtype) - *extent)
             return BNORM_BAD_SHAPE;
         *extent += more;
     }
     return BNORM_OK;
 }
 
-static bool fill_strides(const bnorm_geometry *g, const bnorm_layout *layout, bnorm_strides *strides)
+/* Those that are 0: dense. */
+static bool fill_strides(const bnorm_geometry *g, bnorm_layout *layout)
 {
     size_t dense;
-    strides->point = layout->point_stride ? layout->point_stride : g->block;
-    if (!multiply(g->points, strides->point, &dense) && !layout->block_stride)
+    layout->point_stride = layout->point_stride ? layout->point_stride : g->block;
+    if (!multiply(g->points, layout->point_stride, &dense) && !layout->block_stride)
         return false;
-    strides->block = layout->block_stride ? layout->block_stride : dense;
-    if (!multiply(g->blocks, strides->block, &dense) && !layout->image_stride)
+    layout->block_stride = layout->block_stride ? layout->block_stride : dense;
+    if (!multiply(g->blocks, layout->block_stride, &dense) && !layout->image_stride)
         return false;
-    strides->image = layout->image_stride ? layout->image_stride : dense;
+    layout->image_stride = layout->image_stride ? layout->image_stride : dense;
     return true;
+}
+
+static bool is_known(bnorm_dtype type)
+{
+    return type == BNORM_F32 || type == BNORM_BF16 || type == BNORM_F16;
 }
 
 bnorm_status bnorm_check_shape(const bnorm_shape *given, bnorm_geometry *g)
@@ -92,7 +102,7 @@ bnorm_status bnorm_check_shape(const bnorm_shape *given, bnorm_geometry *g)
     bnorm_status status = bnorm_read_struct(&shape, sizeof(shape), given);
     if (status)
         return status;
-    if (shape.in.dtype != BNORM_F32 || shape.out.dtype != BNORM_F32)
+    if (!is_known(shape.in.dtype) || !is_known(shape.out.dtype))
         return BNORM_UNSUPPORTED;
     if (shape.channels == 0 || shape.block == 0 || shape.channels > SIZE_MAX - shape.block)
         return BNORM_BAD_SHAPE;
@@ -102,11 +112,13 @@ bnorm_status bnorm_check_shape(const bnorm_shape *given, bnorm_geometry *g)
         .points = shape.points,
         .block = shape.block,
         .blocks = bnorm_ceil_div(shape.channels, shape.block),
+        .in = shape.in,
+        .out = shape.out,
         .empty = shape.batch == 0 || shape.points == 0,
     };
     if (g->empty)
         return BNORM_OK;
-    if (!fill_strides(g, &shape.in, &g->in) || !fill_strides(g, &shape.out, &g->out))
+    if (!fill_strides(g, &g->in) || !fill_strides(g, &g->out))
         return BNORM_BAD_SHAPE;
     status = extent_of(g, &g->in, &g->in_extent);
     return status ? status : extent_of(g, &g->out, &g->out_extent);
@@ -144,21 +156,28 @@ static bool ranges_overlap(const void *a, size_t a_bytes, const void *b, size_t 
     return from < other ? other - from < a_bytes : from - other < b_bytes;
 }
 
+static bool same_layout(const bnorm_layout *a, const bnorm_layout *b)
+{
+    return a->dtype == b->dtype && a->image_stride == b->image_stride && a->block_stride == b->block_stride &&
+           a->point_stride == b->point_stride;
+}
+
 bnorm_status bnorm_check_tensors(const bnorm_geometry *g, const void *from, bool from_out, const void *to, bool to_out)
 {
     axis axes[4];
+    const bnorm_range a = from_out ? bnorm_out_range(g, from, false) : bnorm_in_range(g, from, false);
+    const bnorm_range b = to_out ? bnorm_out_range(g, to, true) : bnorm_in_range(g, to, true);
     if (!from || !to)
         return BNORM_NULL_POINTER;
-    if ((uintptr_t)from % sizeof(float) || (uintptr_t)to % sizeof(float))
+    if ((uintptr_t)from % a.alignment || (uintptr_t)to % b.alignment)
         return BNORM_MISALIGNED;
-    if (!ranges_overlap(from, (from_out ? g->out_extent : g->in_extent) * sizeof(float), to,
-                        (to_out ? g->out_extent : g->in_extent) * sizeof(float)))
+    if (!ranges_overlap(from, a.bytes, to, b.bytes))
         return BNORM_OK;
-    if (from_out != to_out && memcmp(&g->in, &g->out, sizeof(g->in)) != 0)
+    if (from_out != to_out && !same_layout(&g->in, &g->out))
         return BNORM_OVERLAP;
     if (from == to)
         return BNORM_OK;
-    ptrdiff_t offset = ((const char *)to - (const char *)from) / (ptrdiff_t)sizeof(float);
+    ptrdiff_t offset = ((const char *)to - (const char *)from) / (ptrdiff_t)a.alignment;
     return coincide(axes, sorted_axes(g, from_out ? &g->out : &g->in, axes), offset) ? BNORM_OVERLAP : BNORM_OK;
 }
 

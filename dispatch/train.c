@@ -84,9 +84,9 @@ static bnorm_status check_train_memory(const bnorm_geometry *g, const bnorm_trai
                                        const void *x, const void *y, const void *workspace, size_t needed)
 {
     const bnorm_range ranges[] = {
-        bnorm_floats(x, g->in_extent, false),
-        bnorm_floats(y, g->out_extent, true),
-        bnorm_floats(f->residual, g->out_extent, false),
+        bnorm_in_range(g, x, false),
+        bnorm_out_range(g, y, true),
+        bnorm_out_range(g, f->residual, false),
         bnorm_mask_range(g, f, true),
         { workspace, needed, 1, true },
         bnorm_floats(p->gamma, g->channels, false),
@@ -165,7 +165,7 @@ bnorm_status bnorm_collect_on(const bnorm_machine *m, const bnorm_shape *shape, 
         return status;
     const size_t needed = g->empty ? 0 : bnorm_plan_two_pass(&job, &m->tuning, executor);
     const bnorm_range ranges[] = {
-        bnorm_floats(x, g->in_extent, false),
+        bnorm_in_range(g, x, false),
         { workspace, needed, 1, true },
         bnorm_doubles(mean, g->channels, true),
         bnorm_doubles(m2, g->channels, true),
@@ -281,9 +281,9 @@ static bnorm_status check_apply(const bnorm_geometry *g, const bnorm_train_param
     if (status)
         return status;
     const bnorm_range ranges[] = {
-        bnorm_floats(x, g->in_extent, false),
-        bnorm_floats(y, g->out_extent, true),
-        bnorm_floats(f->residual, g->out_extent, false),
+        bnorm_in_range(g, x, false),
+        bnorm_out_range(g, y, true),
+        bnorm_out_range(g, f->residual, false),
         bnorm_mask_range(g, f, true),
         bnorm_floats(p->gamma, g->channels, false),
         bnorm_floats(p->beta, g->channels, false),

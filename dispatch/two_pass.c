@@ -37,8 +37,10 @@ static bool writes(const bnorm_two_pass *job)
 /* Of all that is read. */
 static size_t bytes_of_unit(const bnorm_two_pass *job)
 {
-    const size_t tensors = job->collector.terms == BNORM_SQUARES ? 1 : 2;
-    return tensors * job->geometry.batch * job->geometry.points * job->plan.order.walk.width * sizeof(float);
+    const bnorm_geometry *g = &job->geometry;
+    const bool with_dy = job->collector.terms != BNORM_SQUARES;
+    const size_t bytes = bnorm_size_of(g->in.dtype) + (with_dy ? bnorm_size_of(g->out.dtype) : 0);
+    return bytes * g->batch * g->points * job->plan.order.walk.width;
 }
 
 static size_t most_tasks(const bnorm_plan *p)
@@ -83,6 +85,8 @@ static void plan_split(bnorm_plan *p, const bnorm_tuning *tuning)
 
 static void make_plan(bnorm_two_pass *job, const bnorm_tuning *tuning, const bnorm_executor *executor)
 {
+    job->collector.x_type = job->geometry.in.dtype;
+    job->collector.dy_type = job->geometry.out.dtype;
     const bnorm_application application = application_of(job, job->plan.sweep);
     const bool cold = bnorm_bytes(&application) > tuning->shared_cache / 2; /* what is read is gone through twice */
     bnorm_plan *p = &job->plan;
@@ -255,8 +259,8 @@ static void split_collect_task(void *argument, size_t task)
         if (p->strips > 1) {
             order.walk.width = bnorm_part(width, p->strips, strip + 1) - lane;
             order.walk.block = order.walk.width;
-            collector.x = collector.x ? collector.x + lane : NULL;
-            collector.dy = collector.dy ? collector.dy + lane : NULL;
+            collector.x = collector.x ? bnorm_elements(collector.x, collector.x_type, lane) : NULL;
+            collector.dy = collector.dy ? bnorm_elements(collector.dy, collector.dy_type, lane) : NULL;
             collector.at += lane;
         }
         bnorm_collect_segment(&collector, &order, unit, 1, segment, &s, part);

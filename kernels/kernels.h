@@ -22,9 +22,9 @@ enum {
     BNORM_TILE = 32, /* lanes: two AVX-512, four AVX2 or eight NEON vectors */
     BNORM_GROUP = 16, /* super-rows */
     BNORM_CHUNK = 128, /* super-rows, a multiple of the group */
-    BNORM_LINE = 16, /* lanes of a cache line, where fetching ahead goes line by line */
-    BNORM_FETCH = 512, /* lanes that are fetched ahead beside stores past the caches */
-    BNORM_FETCH_FAR = 8192, /* the same for reads alone */
+    BNORM_LINE = 64, /* bytes of a cache line, where fetching ahead goes line by line */
+    BNORM_FETCH = 2048, /* bytes that are fetched ahead beside stores past the caches */
+    BNORM_FETCH_FAR = 32768, /* the same for reads alone */
     BNORM_MAX_FOLDED = 512 /* lanes of a super-row of several rows, at most; a test holds it */
 };
 
@@ -69,15 +69,15 @@ static inline size_t bnorm_values_before(const bnorm_walk *w, size_t super_row)
 
 /*
  * What is fused: y = activation(z) of z = (x - center) * scale + shift + residual, and the way back. Each tensor here
- * is laid out as y, so one index reaches an element of all of them, and its bit of the mask.
+ * is laid out as y and of its type, so one index reaches an element of all of them, and its bit of the mask.
  */
 typedef struct bnorm_fusion {
     bnorm_activation activation; /* not BNORM_RELU, which is the BNORM_CLAMP between 0 and NaN, no bound */
     float alpha, beta;
     float low, high; /* of an activation of two slopes: its mask's bits are those of !(u <= low) && !(u >= high) */
-    const float *residual; /* NULL: none */
+    const void *residual; /* NULL: none */
     uint8_t *mask; /* forward: written; backward: read, in place of z; NULL: none */
-    float *dresidual; /* backward: the gradient with respect to z; NULL: not wanted */
+    void *dresidual; /* backward: the gradient with respect to z; NULL: not wanted */
 } bnorm_fusion;
 
 /* What is summed, with d = x - pivot. */
@@ -93,7 +93,8 @@ enum { BNORM_SUMS = 3 }; /* at most */
 typedef struct bnorm_collection {
     bnorm_terms terms;
     size_t units, first, rows;
-    const float *x, *dy;
+    bnorm_dtype x_type, dy_type;
+    const void *x, *dy;
     const float *pivot, *dy_pivot, *scale, *shift; /* [unit][width] */
     const bnorm_fusion *fusion;
     size_t at; /* dy's index in its tensor */
@@ -126,10 +127,11 @@ typedef struct bnorm_planes {
     size_t fetch, dy_fetch;
     size_t width;
     size_t units, lanes;
-    const float *x, *dy;
-    float *y; /* NULL: only dresidual is wanted */
+    bnorm_dtype x_type, dy_type, y_type;
+    const void *x, *dy; /* NULL where nothing asks for it */
+    void *y; /* NULL: only dresidual is wanted */
     const float *k[BNORM_COEFFICIENTS]; /* [unit][width] */
-    const bnorm_fusion *fusion; /* NULL: none, and BNORM_FROZEN does not look at x */
+    const bnorm_fusion *fusion; /* NULL: none */
     size_t at; /* the index of y, or of dy where there is one, in its tensor */
 } bnorm_planes;
 
@@ -138,10 +140,10 @@ typedef struct bnorm_rows {
     bnorm_map map;
     bool stream;
     size_t rows, width, used;
-    const float *x, *dy;
-    size_t x_stride, dy_stride;
-    float *y;
-    size_t y_stride;
+    bnorm_dtype x_type, dy_type, y_type;
+    const void *x, *dy;
+    void *y;
+    size_t x_stride, dy_stride, y_stride;
     const float *k[BNORM_COEFFICIENTS];
     const bnorm_fusion *fusion;
     size_t at;

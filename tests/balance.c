@@ -32,9 +32,9 @@ static void count_rows(const bnorm_rows *rows)
 static bnorm_kernels counting_kernels(void)
 {
     bnorm_kernels k = *bnorm_kernels_at(bnorm_isa_count() - 1);
-    k.collect_nchw_f32 = k.collect_nhwc_f32 = count_collect;
-    k.apply_planes_f32 = count_planes;
-    k.apply_rows_f32 = count_rows;
+    k.collect_nchw = k.collect_nhwc = count_collect;
+    k.apply_planes = count_planes;
+    k.apply_rows = count_rows;
     return k;
 }
 

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "element.h"
 #include "executors.h"
 #include "job.h"
 
@@ -59,11 +60,16 @@ static size_t lines_in(FILE *file)
     return lines;
 }
 
-/* Of epilogues, some shapes and inputs will do: the rest is as without. */
-static bool is_chosen(int op, size_t shape, input_class class)
+/* Of epilogues, and of types, some shapes and inputs will do: the rest is as without. */
+static bool is_telling(input_class class)
 {
-    const bool telling = class == INPUT_normal || class == INPUT_inf_in_one || class == INPUT_random_patterns;
-    return op < EPILOGUES || (telling && shape < 8 && shape % 4 == (size_t)op % 4);
+    return class == INPUT_normal || class == INPUT_inf_in_one || class == INPUT_random_patterns;
+}
+
+static bool is_chosen(int op, size_t shape, input_class class, bool typed)
+{
+    return (op < EPILOGUES && (!typed || is_telling(class))) ||
+           (is_telling(class) && shape < 8 && shape % 4 == (size_t)op % 4);
 }
 
 static void check_case(const job *j, const char *name, FILE *file)
@@ -87,6 +93,18 @@ static void check_case(const job *j, const char *name, FILE *file)
         }
 }
 
+static void check_one(const bnorm_shape *s, operation op, input_class class, FILE *file)
+{
+    char name[96], types[16] = "";
+    job j = job_new(s, class, 1, op, true);
+    if (is_typed(&j))
+        snprintf(types, sizeof(types), "/%s-%s", type_name(s->in.dtype), type_name(s->out.dtype));
+    snprintf(name, sizeof(name), "%s%s/%s/%zux%zux%zu/block%zu", operation_name(op), types, input_name(class), s->batch,
+             s->channels, s->points, s->block);
+    check_case(&j, name, file);
+    job_free(&j);
+}
+
 int main(int argc, char **argv)
 {
     /* batch, channels, points, block */
@@ -107,22 +125,21 @@ int main(int argc, char **argv)
     }
     for (size_t s = 0; s < sizeof(shapes) / sizeof(*shapes); s++)
         for (int class = 0; class < INPUT_COUNT; class ++)
-            for (int op = 0; op < OPERATION_COUNT; op++) {
-                const size_t *d = shapes[s];
-                char name[96];
-                if (!is_chosen(op, s, (input_class) class))
-                    continue;
-                cases++;
-                if (!operation_runs((operation)op, bnorm_kernels_at(bnorm_isa_count() - 1))) {
-                    skipped++;
-                    continue;
+            for (int op = 0; op < OPERATION_COUNT; op++)
+                for (int typed = 0; typed < 2; typed++) {
+                    if (!is_chosen(op, s, (input_class) class, typed))
+                        continue;
+                    cases++;
+                    if (!operation_runs((operation)op, bnorm_kernels_at(bnorm_isa_count() - 1))) {
+                        skipped++;
+                        continue;
+                    }
+                    bnorm_shape shape = bnorm_blocked(shapes[s][0], shapes[s][1], shapes[s][2], shapes[s][3]);
+                    const size_t types = typed ? 1 + (s + (size_t)op) % 8 : 0; /* each pair but that of floats */
+                    shape.in.dtype = (bnorm_dtype)(types / 3);
+                    shape.out.dtype = (bnorm_dtype)(types % 3);
+                    check_one(&shape, (operation)op, (input_class) class, file);
                 }
-                snprintf(name, sizeof(name), "%s/%s/%zux%zux%zu/block%zu", operation_name((operation)op),
-                         input_name((input_class) class), d[0], d[1], d[2], d[3]);
-                job j = job_new(d[0], d[1], d[2], d[3], (input_class) class, 1, (operation)op, true);
-                check_case(&j, name, file);
-                job_free(&j);
-            }
     if (printing)
         return 0;
     check_context("the file of digests");

@@ -197,8 +197,9 @@ static void check_shapes(void)
     REFUSED(BNORM_BAD_STRIDE, c.shape.out.block_stride = 1);
     REFUSED(BNORM_BAD_STRIDE, c.shape.in.image_stride = 2 * POINTS * BLOCK - 1);
     REFUSED(BNORM_BAD_STRIDE, c.shape.out.image_stride = 1);
-    REFUSED(BNORM_UNSUPPORTED, c.shape.in.dtype = (bnorm_dtype)1);
+    REFUSED(BNORM_UNSUPPORTED, c.shape.in.dtype = (bnorm_dtype)3);
     REFUSED(BNORM_UNSUPPORTED, c.shape.out.dtype = (bnorm_dtype)77);
+    REFUSED(BNORM_UNSUPPORTED, c.shape.in.dtype = (bnorm_dtype)-1);
 }
 
 /* One byte further. */
@@ -234,6 +235,24 @@ static void check_pointers(void)
     TRAIN(BNORM_OVERLAP, c.train.gamma = (const float *)(const void *)out.workspace);
 }
 
+/* Elements of 2 bytes, alone and beside floats. */
+static void check_types(void)
+{
+    uint16_t *const halves = (uint16_t *)(void *)out.y, *const x_halves = (uint16_t *)(void *)x;
+    INFER(BNORM_OK, c.shape.in.dtype = BNORM_F16; c.x = x_halves + 1; c.shape.out.dtype = BNORM_BF16);
+    TRAIN(BNORM_OK, c.shape.in.dtype = BNORM_F16; c.x = x_halves + 1);
+    BACKWARD(BNORM_OK, c.shape.out.dtype = BNORM_F16; c.dy = x_halves + 1);
+    REFUSED(BNORM_MISALIGNED, c.shape.in.dtype = BNORM_F16; c.x = off_by_one(x));
+    REFUSED(BNORM_MISALIGNED, c.shape.out.dtype = BNORM_F16; c.x = x_halves + 1);
+    INFER(BNORM_OK, c.shape.in.dtype = c.shape.out.dtype = BNORM_BF16; c.x = c.y);
+    INFER(BNORM_OVERLAP, c.shape.in.dtype = BNORM_BF16; c.shape.out.dtype = BNORM_F16; c.x = c.y);
+    TRAIN(BNORM_OVERLAP, c.shape.in.dtype = BNORM_BF16; c.x = c.y);
+    BACKWARD(BNORM_OVERLAP, c.shape.out.dtype = BNORM_BF16; c.dy = c.y);
+    INFER(BNORM_OVERLAP, c.shape.in.dtype = c.shape.out.dtype = BNORM_BF16; c.x = halves + 1);
+    /* What would overlap if its elements were floats. */
+    INFER(BNORM_OK, c.shape.in.dtype = c.shape.out.dtype = BNORM_F16; c.x = halves + ELEMENTS);
+}
+
 static void check_overlap(void)
 {
     static float two[2 * ELEMENTS];
@@ -257,6 +276,7 @@ static void check_overlap(void)
           c.y = two + 2 * BLOCK);
     INFER(BNORM_OK, c.x = c.y);
     TRAIN(BNORM_OK, c.x = c.y);
+    check_types();
 }
 
 static void check_numbers(void)

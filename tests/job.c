@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "element.h"
 
 const bnorm_tuning usual_tuning = {
     .smallest_task = 16384, .strip_lanes = 32, .core_cache = 1 << 20, .shared_cache = 32 << 20
@@ -45,6 +46,12 @@ void result_free(result *r)
     free(r->dresidual);
     for (int i = 0; i < STATISTICS; i++)
         free(r->statistics[i]);
+}
+
+void result_round(result *r, const job *j)
+{
+    round_elements(is_backward(j->op) ? j->shape.in.dtype : j->shape.out.dtype, r->y, job_elements(j));
+    round_elements(j->shape.out.dtype, r->dresidual, job_elements(j));
 }
 
 typedef enum made_by { INFERENCE, TRAINING, GRADIENT, FROZEN_GRADIENT } made_by;
@@ -156,7 +163,7 @@ static float *drawn(size_t channels, random_state *r, bool positive)
 static void go_forward(job *j)
 {
     const way plain = { .kernels = bnorm_kernels_at(bnorm_isa_count() - 1), .tuning = &usual_tuning };
-    job forward = *j;
+    job forward = job_in_floats(j);
     forward.op = is_frozen(j->op) ? INFER : TRAIN;
     result r = perform(&forward, &plain);
     for (size_t i = 0; i < elements(&j->shape); i++)
@@ -170,31 +177,63 @@ static void go_forward(job *j)
     result_free(&r);
 }
 
-job job_new(size_t batch, size_t channels, size_t points, size_t block, input_class class, uint64_t seed, operation op,
-            bool with_parameters)
+bool is_typed(const job *j)
+{
+    return j->shape.in.dtype != BNORM_F32 || j->shape.out.dtype != BNORM_F32;
+}
+
+job job_in_floats(const job *j)
+{
+    job floats = *j;
+    floats.shape.in.dtype = floats.shape.out.dtype = BNORM_F32;
+    return floats;
+}
+
+/* The mask tells of z as it was before rounding: y as floats have it. */
+static float *float_y(const job *j)
+{
+    const way plain = { .kernels = bnorm_kernels_at(bnorm_isa_count() - 1), .tuning = &usual_tuning };
+    const job in_floats = job_in_floats(j);
+    result r = perform(&in_floats, &plain);
+    float *y = floats(elements(&j->shape));
+    memcpy(y, r.y, elements(&j->shape) * sizeof(*y));
+    result_free(&r);
+    return y;
+}
+
+/* A tensor's values, of a class and a type. */
+static float *filled(const job *j, input_class class, bnorm_dtype type, random_state *r)
+{
+    const bnorm_shape *s = &j->shape;
+    float *values = floats(elements(s));
+    input_fill(class, values, s->batch, s->channels, s->points, random_bits(r));
+    round_elements(type, values, elements(s));
+    return values;
+}
+
+job job_new(const bnorm_shape *shape, input_class class, uint64_t seed, operation op, bool with_parameters)
 {
     random_state r = { seed + class };
-    job j = { .shape = bnorm_blocked(batch, channels, points, block), .op = op, .epsilon = 1e-5f };
-    j.with_parameters = with_parameters;
-    j.x = floats(elements(&j.shape));
-    input_fill(class, j.x, batch, channels, points, random_bits(&r));
+    const size_t channels = shape->channels;
+    const bnorm_dtype in = shape->in.dtype, out = shape->out.dtype;
+    job j = { .shape = *shape, .op = op, .epsilon = 1e-5f, .with_parameters = with_parameters };
+    j.x = filled(&j, class, in, &r);
     j.gamma = drawn(channels, &r, false);
     j.beta = drawn(channels, &r, false);
     j.mean = drawn(channels, &r, false);
     j.var = drawn(channels, &r, true);
     if (is_backward(op)) {
-        j.dy = floats(elements(&j.shape));
         j.y = floats(elements(&j.shape));
         j.low = floats(channels);
         j.rstd = floats(channels);
-        input_fill(with_parameters ? class : INPUT_normal, j.dy, batch, channels, points, random_bits(&r));
+        j.dy = filled(&j, with_parameters ? class : INPUT_normal, out, &r);
     }
-    if (has_residual(op)) {
-        j.residual = floats(elements(&j.shape));
-        input_fill(INPUT_normal, j.residual, batch, channels, points, random_bits(&r));
-    }
+    if (has_residual(op))
+        j.residual = filled(&j, INPUT_normal, out, &r);
     if (is_backward(op))
         go_forward(&j);
+    else if (is_typed(&j) && has_mask(op))
+        j.y = float_y(&j);
     return j;
 }
 
@@ -214,11 +253,10 @@ static bnorm_machine machine_of(const way *w)
 
 /* The tensors of a call. */
 typedef struct tensors {
-    const float *x, *dy;
-    float *out; /* y or dx */
-    const float *residual;
-    float *dresidual;
-    void *mask;
+    const void *x, *dy;
+    void *out; /* y or dx */
+    const void *residual;
+    void *dresidual, *mask;
 } tensors;
 
 static bnorm_epilogue epilogue_with(const job *j, const tensors *t)
@@ -251,8 +289,8 @@ static buffer workspace_for(const way *w, const bnorm_shape *shape, bnorm_operat
 }
 
 /* Two tensors, of which the second is empty. */
-static bnorm_status train_in_steps(const way *w, const bnorm_shape *shape, const bnorm_train_params *p, const float *x,
-                                   float *y, buffer *workspace)
+static bnorm_status train_in_steps(const way *w, const bnorm_shape *shape, const bnorm_train_params *p, const void *x,
+                                   void *y, buffer *workspace)
 {
     const bnorm_machine m = machine_of(w);
     const size_t channels = shape->channels;
@@ -308,7 +346,7 @@ static bnorm_status call_train(const job *j, const way *w, const bnorm_shape *sh
 
 /* Sums of two tensors, of which the second is empty. */
 static bnorm_status backward_in_steps(const way *w, const bnorm_shape *shape, const bnorm_backward_params *p,
-                                      const float *x, const float *dy, float *dx, buffer *workspace)
+                                      const void *x, const void *dy, void *dx, buffer *workspace)
 {
     const bnorm_machine m = machine_of(w);
     const size_t count = 3 * shape->channels;
@@ -331,7 +369,7 @@ static bnorm_status backward_in_steps(const way *w, const bnorm_shape *shape, co
 static bnorm_status call_backward(const job *j, const way *w, const bnorm_shape *shape, const tensors *t, result *r)
 {
     const bnorm_epilogue e = epilogue_with(j, t);
-    const float *x = t->x;
+    const void *x = t->x;
     const bnorm_machine m = machine_of(w);
     const bool frozen = is_frozen(j->op), dgamma = !(w->unwanted & NO_DGAMMA);
     size_t bytes = j->shape.channels * sizeof(float);
@@ -355,7 +393,7 @@ static bnorm_status call_backward(const job *j, const way *w, const bnorm_shape 
     }
     p.dgamma = dgamma ? r->statistics[0] : NULL;
     p.dbeta = w->unwanted & NO_DBETA ? NULL : r->statistics[1];
-    float *const dx = w->unwanted & NO_DX ? NULL : t->out;
+    void *const dx = w->unwanted & NO_DX ? NULL : t->out;
     if (frozen && !dgamma && (!e.activation || e.mask) && !w->steps)
         x = NULL; /* nothing asks for it */
     buffer workspace = workspace_for(w, shape, BNORM_BACKWARD);
@@ -452,15 +490,16 @@ result perform(const job *j, const way *w)
 {
     const bool backward = is_backward(j->op), residual = has_residual(j->op);
     const bool dresidual = backward && residual && !(w->unwanted & NO_DRESIDUAL), writes = !(w->unwanted & NO_DX);
-    const bool in_x = w->in_place, in_dy = backward && !in_x && w->in_dy;
+    const bnorm_dtype in = j->shape.in.dtype, out = j->shape.out.dtype;
+    const bool in_x = w->in_place && (backward || in == out), in_dy = backward && !in_x && w->in_dy && in == out;
     const bool dresidual_in_dy = dresidual && !in_dy && w->dresidual_in_dy;
     const bool in_residual = residual && w->in_residual && (backward ? dresidual && !dresidual_in_dy : !in_x);
     /* Backward, a mask stands in place of the residual. */
     const bool mask = has_mask(j->op) && w->mask, gives_residual = residual && !(backward && mask);
     bnorm_shape shape = j->shape;
     result r = result_new(&shape);
-    shape.in = layout_of(&shape, w->in);
-    shape.out = layout_of(&shape, in_dy || (in_x && !backward) ? w->in : w->out);
+    shape.in = layout_of(&shape, in, w->in);
+    shape.out = layout_of(&shape, out, in_dy || (in_x && !backward) ? w->in : w->out);
     tensor x = tensor_new(&shape, shape.in, w->side, j->x), dy = { 0 }, own = { 0 }, added = { 0 }, back = { 0 };
     buffer bits = { .data = NULL };
     if (backward)
@@ -494,7 +533,7 @@ result perform(const job *j, const way *w)
     if (residual && to != &added && to_back != &added)
         check_unchanged(&added, j->residual);
     if (mask && !backward)
-        check_mask(j, like, r.y, &bits);
+        check_mask(j, like, is_typed(j) ? j->y : r.y, &bits);
     tensor *const made[] = { &x, &dy, &own, &added, &back };
     for (size_t i = 0; i < sizeof(made) / sizeof(*made); i++)
         if (made[i]->data)

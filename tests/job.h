@@ -48,7 +48,8 @@ typedef struct job {
     float epsilon;
     float *x, *gamma, *beta, *mean, *var;
     float *residual;
-    float *dy, *y, *low, *rstd; /* backward: y before the activation, and what the forward call saved */
+    /* backward: y before the activation, and what the forward call saved; forward, typed with a mask: y of floats */
+    float *dy, *y, *low, *rstd;
 } job;
 
 /* What is not asked of a backward call. */
@@ -76,12 +77,19 @@ enum { TUNING_COUNT = 5 };
 extern const bnorm_tuning usual_tuning, *const tunings[TUNING_COUNT];
 
 size_t job_elements(const job *j);
-/* The data follow from the class and the seed alone. */
-job job_new(size_t batch, size_t channels, size_t points, size_t block, input_class class, uint64_t seed, operation op,
-            bool with_parameters);
+/*
+ * A job of a dense shape, of any types. The data are values of these types, and follow from the class, the types and
+ * the seed alone.
+ */
+job job_new(const bnorm_shape *shape, input_class class, uint64_t seed, operation op, bool with_parameters);
+/* The same on the same data, all in floats; it shares what the first one owns. */
+job job_in_floats(const job *j);
+bool is_typed(const job *j);
 void job_free(job *j);
 /* Makes the call in guarded buffers; checks its status and that nothing but the outputs was written. */
 result perform(const job *j, const way *w);
+/* What floats gave becomes what the types of the job must give. */
+void result_round(result *r, const job *j);
 void result_free(result *r);
 
 #endif

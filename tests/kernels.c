@@ -12,6 +12,7 @@
 #include "buffer.h"
 #include "check.h"
 #include "dispatch/internal.h"
+#include "element.h"
 #include "inputs.h"
 
 typedef struct trial {
@@ -27,6 +28,27 @@ static float *input(trial *t, buffer *b, size_t count)
     *b = buffer_new(count * sizeof(float), t->side);
     input_fill(t->class, b->data, 1, 1, count, random_bits(&t->random));
     return b->data;
+}
+
+static void free_all(buffer *b, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        buffer_free(&b[i]);
+}
+
+static bnorm_dtype any_type(trial *t)
+{
+    return (bnorm_dtype)random_below(&t->random, BNORM_F16 + 1);
+}
+
+/* Values of a type, as floats and as what they are. */
+static float *typed_input(trial *t, buffer *floats, buffer *typed, size_t count, bnorm_dtype type)
+{
+    float *values = input(t, floats, count);
+    round_elements(type, values, count);
+    *typed = buffer_new(count * type_size(type), t->side);
+    store_elements(type, typed->data, values, count);
+    return values;
 }
 
 /* Equal to the bit, a NaN being equal to a NaN. */
@@ -105,14 +127,15 @@ static void add_terms(lane_sums *s, const bnorm_collection *c, size_t channel, f
 static lane_sums oracle_lane(const bnorm_walk *w, const bnorm_collection *c, size_t channel)
 {
     const size_t unit = channel / w->width, lane = channel % w->width;
+    const float *x = c->x, *dy = c->dy;
     lane_sums sums = { { 0 }, { 0 } };
     for (size_t s = c->first; s < c->first + c->rows; s++)
         for (size_t f = 0; f < w->folded; f++) {
             size_t run = s / w->run_super_rows, row = s % w->run_super_rows * w->folded + f;
             if (row < w->run_rows)
                 add_terms(&sums, c, channel,
-                          c->x[unit * w->x.unit_stride + run * w->x.run_stride + row * w->x.point_stride + lane],
-                          c->dy[unit * w->dy.unit_stride + run * w->dy.run_stride + row * w->dy.point_stride + lane]);
+                          x[unit * w->x.unit_stride + run * w->x.run_stride + row * w->x.point_stride + lane],
+                          dy[unit * w->dy.unit_stride + run * w->dy.run_stride + row * w->dy.point_stride + lane]);
         }
     return sums;
 }
@@ -124,9 +147,9 @@ static int sums_of(bnorm_terms terms)
     return terms == BNORM_SQUARES ? 2 : 3;
 }
 
-/* All kinds of terms over the same super-rows. */
-static void check_terms(const bnorm_walk *w, bnorm_collection c, collect_kernel *kernel, collect_kernel *scalar,
-                        float *const out[2])
+/* All kinds of terms over the same super-rows; and over the same values in the types that c names. */
+static void check_terms(const bnorm_walk *w, bnorm_collection c, bnorm_collection typed, collect_kernel *kernel,
+                        collect_kernel *scalar, float *const out[2])
 {
     const size_t channels = c.units * w->width;
     for (int terms = BNORM_SQUARES; terms <= BNORM_PRODUCTS_FUSED; terms++) {
@@ -145,7 +168,17 @@ static void check_terms(const bnorm_walk *w, bnorm_collection c, collect_kernel 
                                       40 * 0x1p-24L);
         }
         check(right, "sums are off");
+        typed.terms = c.terms;
+        memcpy(typed.sum, c.sum, sizeof(c.sum));
+        memset(out[1], 0, channels * BNORM_SUMS * sizeof(float));
+        kernel(w, &typed);
+        check(same_bits(out[0], out[1], channels * (size_t)sums_of(c.terms)), "sums of other types have other bits");
     }
+}
+
+static size_t extent_of(const bnorm_reach *r, size_t units, size_t runs, size_t rows, size_t width)
+{
+    return (units - 1) * r->unit_stride + (runs - 1) * r->run_stride + (rows - 1) * r->point_stride + width;
 }
 
 static void check_collect(trial *t, collect_kernel *kernel, collect_kernel *scalar, size_t width, size_t run_rows)
@@ -156,31 +189,35 @@ static void check_collect(trial *t, collect_kernel *kernel, collect_kernel *scal
     const size_t super_rows = runs * w.run_super_rows, channels = units * width;
     bnorm_collection c = { .fusion = &relu, .units = units, .first = random_below(&t->random, super_rows) };
     c.rows = 1 + random_below(&t->random, bnorm_min(super_rows - c.first, BNORM_CHUNK));
-    buffer in[6], out[2];
-    const float **arrays[6] = { &c.x, &c.dy, &c.pivot, &c.dy_pivot, &c.scale, &c.shift };
-    for (size_t i = 0; i < 6; i++) {
-        const bnorm_reach *r = i ? &w.dy : &w.x;
-        size_t extent = (units - 1) * r->unit_stride + (runs - 1) * r->run_stride + (run_rows - 1) * r->point_stride;
-        *arrays[i] = input(t, &in[i], i < 2 ? extent + width : channels);
-    }
+    buffer in[6], halves[2], out[2];
+    const float **arrays[4] = { &c.pivot, &c.dy_pivot, &c.scale, &c.shift };
+    for (size_t i = 0; i < 4; i++)
+        *arrays[i] = input(t, &in[i], channels);
+    const bnorm_dtype x_type = any_type(t), dy_type = any_type(t);
+    c.x = typed_input(t, &in[4], &halves[0], extent_of(&w.x, units, runs, run_rows, width), x_type);
+    c.dy = typed_input(t, &in[5], &halves[1], extent_of(&w.dy, units, runs, run_rows, width), dy_type);
+    bnorm_collection typed = c;
+    typed.x = halves[0].data;
+    typed.dy = halves[1].data;
+    typed.x_type = x_type;
+    typed.dy_type = dy_type;
     for (int i = 0; i < 2; i++)
         out[i] = buffer_new(channels * BNORM_SUMS * sizeof(float), t->side);
-    check_terms(&w, c, kernel, scalar, (float *const[2]){ out[0].data, out[1].data });
-    for (int i = 0; i < 6; i++)
-        buffer_free(&in[i]);
-    for (int i = 0; i < 2; i++)
-        buffer_free(&out[i]);
+    check_terms(&w, c, typed, kernel, scalar, (float *const[2]){ out[0].data, out[1].data });
+    free_all(in, 6);
+    free_all(halves, 2);
+    free_all(out, 2);
 }
 
-static void check_collect_nchw_f32(trial *t)
+static void check_collect_nchw(trial *t)
 {
-    check_collect(t, t->kernels->collect_nchw_f32, t->scalar->collect_nchw_f32, 1, t->length);
+    check_collect(t, t->kernels->collect_nchw, t->scalar->collect_nchw, 1, t->length);
 }
 
-static void check_collect_nhwc_f32(trial *t)
+static void check_collect_nhwc(trial *t)
 {
     size_t rows = 1 + random_below(&t->random, 3000 / (t->length + 10));
-    check_collect(t, t->kernels->collect_nhwc_f32, t->scalar->collect_nhwc_f32, t->length, rows);
+    check_collect(t, t->kernels->collect_nhwc, t->scalar->collect_nhwc, t->length, rows);
 }
 
 /* ---- a few operations a channel ---- */
@@ -205,12 +242,6 @@ static void copies(trial *t, buffer *to, const buffer *from, size_t arrays)
         to[a] = buffer_new(from[a].bytes, t->side);
         memcpy(to[a].data, from[a].data, from[a].bytes);
     }
-}
-
-static void free_all(buffer *b, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        buffer_free(&b[i]);
 }
 
 static void check_accumulate_f64(trial *t)
@@ -640,14 +671,36 @@ static float *output(trial *t, buffer *b, size_t count)
 static const size_t plane_widths[] = { 1, 1, 1, 2, 4, 8, 16, 32 };
 enum { PLANE_WIDTHS = sizeof(plane_widths) / sizeof(*plane_widths), MAPS = BNORM_FROZEN + 1 };
 
+/*
+ * The same call on the same values in other types: what floats gave in `expected`, rounded. `count` lines of `length`
+ * elements that lie `stride` apart.
+ */
+static void check_types(const float *expected, const void *y, bnorm_dtype type, size_t count, size_t length,
+                        size_t stride)
+{
+    float *rounded = malloc(length * sizeof(*rounded)), *given = malloc(length * sizeof(*given));
+    bool right = true;
+    for (size_t line = 0; line < count; line++) {
+        memcpy(rounded, expected + line * stride, length * sizeof(*rounded));
+        round_elements(type, rounded, length);
+        load_elements(type, given, (const char *)y + line * stride * type_size(type), length);
+        right = right && same_bits(rounded, given, length);
+    }
+    check(right, "in other types, y is not what floats give, rounded");
+    free(rounded);
+    free(given);
+}
+
 /* With and without stores past the caches, which must be aligned: flush at the end, y begins at any lane. */
-static void check_apply_planes_f32(trial *t)
+static void check_apply_planes(trial *t)
 {
     size_t width = plane_widths[random_below(&t->random, PLANE_WIDTHS)], points = (t->length + width - 1) / width;
     bnorm_planes p = { .width = width, .lanes = points * width, .units = 1 + random_below(&t->random, 9) };
     size_t count = p.units * p.lanes;
-    buffer in[2], coefficients[BNORM_COEFFICIENTS], out[2];
-    const float *x = input(t, &in[0], count), *dy = input(t, &in[1], count);
+    buffer in[2], halves[3], coefficients[BNORM_COEFFICIENTS], out[2];
+    const bnorm_dtype x_type = any_type(t), dy_type = any_type(t);
+    const float *x = typed_input(t, &in[0], &halves[0], count, x_type);
+    const float *dy = typed_input(t, &in[1], &halves[1], count, dy_type);
     for (int c = 0; c < BNORM_COEFFICIENTS; c++)
         p.k[c] = input(t, &coefficients[c], p.units * width);
     float *y = output(t, &out[0], count), *expected = output(t, &out[1], count);
@@ -661,33 +714,47 @@ static void check_apply_planes_f32(trial *t)
     p.x = p.map == BNORM_FROZEN && !p.fusion ? NULL : x;
     p.dy = p.map == BNORM_NORMALISE ? NULL : dy;
     p.y = expected;
-    t->scalar->apply_planes_f32(&p);
+    t->scalar->apply_planes(&p);
     p.y = y;
-    t->kernels->apply_planes_f32(&p);
+    t->kernels->apply_planes(&p);
     t->kernels->drain();
     const lines l = { p.map,   p.fusion, p.units, p.lanes, p.lanes,          x,    dy,
                       p.lanes, p.lanes,  p.lanes, p.k,     channel_in_plane, width };
     check_lines(&l, y, expected);
+    bnorm_planes typed = p;
+    typed.x_type = x_type;
+    typed.dy_type = dy_type;
+    typed.y_type = any_type(t);
+    halves[2] = buffer_new(count * type_size(typed.y_type), t->side);
+    typed.x = p.x ? halves[0].data : NULL;
+    typed.dy = p.dy ? halves[1].data : NULL;
+    typed.y = halves[2].data;
+    t->kernels->apply_planes(&typed);
+    t->kernels->drain();
+    check_types(expected, typed.y, typed.y_type, p.units, p.lanes, p.lanes);
     bool in_dy = !p.x || (p.dy && random_below(&t->random, 2));
     memcpy(y, in_dy ? dy : x, count * sizeof(float));
     *(in_dy ? &p.dy : &p.x) = y;
     p.stream = false;
-    t->kernels->apply_planes_f32(&p);
+    t->kernels->apply_planes(&p);
     check_in_place(y, expected, p.units, p.lanes, p.lanes);
     free_all(in, 2);
+    free_all(halves, 3);
     free_all(coefficients, BNORM_COEFFICIENTS);
     free_all(out, 2);
 }
 
-static void check_apply_rows_f32(trial *t)
+static void check_apply_rows(trial *t)
 {
     size_t n = t->length, rows = 1 + random_below(&t->random, 2000 / (n + 50) + 9);
     size_t stride = n + (random_below(&t->random, 3) ? 0 : 3), count = (rows - 1) * stride + n;
-    buffer in[2], coefficients[BNORM_COEFFICIENTS], out[2];
+    buffer in[2], halves[3], coefficients[BNORM_COEFFICIENTS], out[2];
+    const bnorm_dtype x_type = any_type(t), dy_type = any_type(t);
     bnorm_rows r = { .rows = rows, .width = n, .x_stride = stride, .y_stride = stride };
     r.dy_stride = random_below(&t->random, 4) ? stride : n + 5;
     r.used = random_below(&t->random, 3) ? n : random_below(&t->random, n + 1);
-    const float *x = input(t, &in[0], count), *dy = input(t, &in[1], (rows - 1) * r.dy_stride + n);
+    const float *x = typed_input(t, &in[0], &halves[0], count, x_type);
+    const float *dy = typed_input(t, &in[1], &halves[1], (rows - 1) * r.dy_stride + n, dy_type);
     for (int c = 0; c < BNORM_COEFFICIENTS; c++)
         r.k[c] = input(t, &coefficients[c], n);
     float *y = output(t, &out[0], count), *expected = output(t, &out[1], count);
@@ -697,21 +764,33 @@ static void check_apply_rows_f32(trial *t)
     r.x = r.map == BNORM_FROZEN && !r.fusion ? NULL : x;
     r.dy = r.map == BNORM_NORMALISE ? NULL : dy;
     r.y = expected;
-    t->scalar->apply_rows_f32(&r);
+    t->scalar->apply_rows(&r);
     r.y = y;
-    t->kernels->apply_rows_f32(&r);
+    t->kernels->apply_rows(&r);
     t->kernels->drain();
     const lines l = { r.map, r.fusion, rows, n, r.used, x, dy, stride, r.dy_stride, stride, r.k, channel_in_row, n };
     check_lines(&l, y, expected);
+    bnorm_rows typed = r;
+    typed.x_type = x_type;
+    typed.dy_type = dy_type;
+    typed.y_type = any_type(t);
+    halves[2] = buffer_new(count * type_size(typed.y_type), t->side);
+    typed.x = r.x ? halves[0].data : NULL;
+    typed.dy = r.dy ? halves[1].data : NULL;
+    typed.y = halves[2].data;
+    t->kernels->apply_rows(&typed);
+    t->kernels->drain();
+    check_types(expected, typed.y, typed.y_type, rows, n, stride);
     bool in_dy = r.dy && r.dy_stride == stride && (!r.x || random_below(&t->random, 2));
     if (in_dy || r.x) {
         memcpy(y, in_dy ? dy : x, count * sizeof(float));
         *(in_dy ? &r.dy : &r.x) = y;
         r.stream = false;
-        t->kernels->apply_rows_f32(&r);
+        t->kernels->apply_rows(&r);
         check_in_place(y, expected, rows, n, stride);
     }
     free_all(in, 2);
+    free_all(halves, 3);
     free_all(coefficients, BNORM_COEFFICIENTS);
     free_all(out, 2);
 }
@@ -739,9 +818,9 @@ static void check_drain(trial *t)
     bnorm_planes p = { .stream = true, .width = 1, .units = 1, .lanes = t->length, .k = { k, k, k } };
     p.x = input(t, &in[0], t->length);
     p.y = output(t, &out[1], t->length);
-    t->scalar->apply_planes_f32(&p);
+    t->scalar->apply_planes(&p);
     p.y = output(t, &out[0], t->length);
-    t->kernels->apply_planes_f32(&p);
+    t->kernels->apply_planes(&p);
     t->kernels->drain();
     reader r = { p.y, out[1].data, t->length, false };
     pthread_t thread;

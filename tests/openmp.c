@@ -14,7 +14,8 @@ int main(int argc, char **argv)
     for (size_t s = 0; s < sizeof(shapes) / sizeof(*shapes); s++)
         for (int training = 0; training < 2; training++) {
             const size_t *d = shapes[s];
-            job j = job_new(d[0], d[1], d[2], d[3], INPUT_offset_1e4, check_seed(), training ? TRAIN : INFER, true);
+            const bnorm_shape shape = bnorm_blocked(d[0], d[1], d[2], d[3]);
+            job j = job_new(&shape, INPUT_offset_1e4, check_seed(), training ? TRAIN : INFER, true);
             way w = { .kernels = bnorm_kernels_chosen(), .tuning = &usual_tuning };
             check_context("%s %zux%zux%zu block %zu", training ? "train" : "infer", d[0], d[1], d[2], d[3]);
             result serial = perform(&j, &w);

@@ -6,16 +6,48 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const uint32_t canary = 0x7fc0dead;
+#include "element.h"
+
+/* A NaN in each type. */
+static const uint32_t wide_canary = 0x7fc0dead;
+static const uint16_t canary = 0x7fed;
+
+/* Floats are by far the most: without calls. */
+static inline void put(void *elements, bnorm_dtype type, size_t i, float value)
+{
+    if (type == BNORM_F32)
+        ((float *)elements)[i] = value;
+    else
+        ((uint16_t *)elements)[i] = halve(type, value);
+}
+
+static inline float get(const void *elements, bnorm_dtype type, size_t i)
+{
+    return type == BNORM_F32 ? ((const float *)elements)[i] : of_half(type, ((const uint16_t *)elements)[i]);
+}
+
+static inline void put_canary(void *elements, bnorm_dtype type, size_t i)
+{
+    if (type == BNORM_F32)
+        memcpy((float *)elements + i, &wide_canary, sizeof(wide_canary));
+    else
+        ((uint16_t *)elements)[i] = canary;
+}
+
+static inline bool is_canary(const void *elements, bnorm_dtype type, size_t i)
+{
+    return type == BNORM_F32 ? memcmp((const float *)elements + i, &wide_canary, sizeof(wide_canary)) == 0
+                             : ((const uint16_t *)elements)[i] == canary;
+}
 
 static size_t blocks_of(const bnorm_shape *s)
 {
     return (s->channels + s->block - 1) / s->block;
 }
 
-bnorm_layout layout_of(const bnorm_shape *s, spacing gaps)
+bnorm_layout layout_of(const bnorm_shape *s, bnorm_dtype type, spacing gaps)
 {
-    bnorm_layout l = { .dtype = BNORM_F32 };
+    bnorm_layout l = { .dtype = type };
     if (gaps == DENSE)
         return l;
     l.point_stride = s->block + (gaps == SPACED_POINTS ? 3 : 0);
@@ -43,17 +75,17 @@ tensor tensor_new(const bnorm_shape *s, bnorm_layout l, flush side, const float 
     l.image_stride = l.image_stride ? l.image_stride : blocks_of(s) * l.block_stride;
     tensor t = { .shape = *s, .layout = l };
     t.elements = place(&t, s->batch - 1, padded - 1, s->points - 1) + 1;
-    t.memory = buffer_new(t.elements * sizeof(float), side);
+    t.memory = buffer_new(t.elements * type_size(l.dtype), side);
     t.data = t.memory.data;
     for (size_t i = 0; i < t.elements; i++)
-        memcpy(t.data + i, &canary, sizeof(canary));
+        put_canary(t.data, l.dtype, i);
     for (size_t n = 0; n < s->batch; n++)
         for (size_t p = 0; p < s->points; p++)
             for (size_t c = 0; c < padded; c++)
                 if (c >= s->channels)
-                    t.data[place(&t, n, c, p)] = NAN;
+                    put(t.data, l.dtype, place(&t, n, c, p), NAN);
                 else if (values)
-                    t.data[place(&t, n, c, p)] = values[(n * s->channels + c) * s->points + p];
+                    put(t.data, l.dtype, place(&t, n, c, p), values[(n * s->channels + c) * s->points + p]);
     return t;
 }
 
@@ -67,20 +99,22 @@ bool tensor_read(const tensor *t, float *values, bool output)
     const bnorm_shape *s = &t->shape;
     size_t padded = blocks_of(s) * s->block;
     bool intact = true;
-    float *rest = malloc(t->elements * sizeof(*rest));
-    memcpy(rest, t->data, t->elements * sizeof(*rest));
+    const bnorm_dtype type = t->layout.dtype;
+    void *rest = malloc(t->elements * type_size(type));
+    memcpy(rest, t->data, t->elements * type_size(type));
     for (size_t n = 0; n < s->batch; n++)
         for (size_t p = 0; p < s->points; p++)
             for (size_t c = 0; c < padded; c++) {
-                float *element = rest + place(t, n, c, p);
+                const size_t at = place(t, n, c, p);
+                const float value = get(rest, type, at);
                 if (c < s->channels)
-                    values[(n * s->channels + c) * s->points + p] = *element;
+                    values[(n * s->channels + c) * s->points + p] = value;
                 else
-                    intact = intact && (output ? *element == 0.0f && !signbit(*element) : isnan(*element));
-                memcpy(element, &canary, sizeof(canary));
+                    intact = intact && (output ? value == 0.0f && !signbit(value) : isnan(value));
+                put_canary(rest, type, at);
             }
     for (size_t i = 0; i < t->elements; i++)
-        intact = intact && memcmp(rest + i, &canary, sizeof(canary)) == 0;
+        intact = intact && is_canary(rest, type, i);
     free(rest);
     return intact;
 }

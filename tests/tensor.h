@@ -15,11 +15,11 @@ typedef enum spacing {
     SPACING_COUNT
 } spacing;
 
-bnorm_layout layout_of(const bnorm_shape *shape, spacing gaps);
+bnorm_layout layout_of(const bnorm_shape *shape, bnorm_dtype type, spacing gaps);
 
 typedef struct tensor {
     buffer memory;
-    float *data;
+    void *data; /* of the layout's type */
     size_t elements; /* from the first to one past the last */
     bnorm_shape shape;
     bnorm_layout layout; /* strides filled in */

@@ -60,8 +60,16 @@ BNORM_API const char *bnorm_version(void);
 
 /* ---- Shapes ---------------------------------------------------------------------------------------------------- */
 
-/* The type of a tensor's elements. Parameters and statistics are float whatever the tensors are. */
-typedef enum bnorm_dtype { BNORM_F32 = 0 } bnorm_dtype;
+/*
+ * The type of a tensor's elements. Arithmetic is on floats: reading is exact, and writing rounds once, to nearest even,
+ * to Inf what is too large; subnormal values are kept, and a NaN stays a NaN. Parameters and statistics are float
+ * whatever the tensors are.
+ */
+typedef enum bnorm_dtype {
+    BNORM_F32 = 0, /* float */
+    BNORM_BF16 = 1, /* bfloat16: the upper half of a float */
+    BNORM_F16 = 2 /* IEEE 754 binary16 */
+} bnorm_dtype;
 
 /*
  * Where a tensor's elements lie. Strides count elements; 0 means dense. Elements must stay apart: ordered by size,

@@ -92,18 +92,15 @@ static INLINE v_f32 coefficient(source k, int c, size_t v)
     return k.tile ? k.tile->k[c][v] : v_load(k.memory->k[c] + k.at + v * V_LANES);
 }
 
-/* A statement for each map, as a constant. */
-#define EACH_MAP(MAP) \
-    MAP(BNORM_NORMALISE) \
-    MAP(BNORM_GRADIENT) \
-    MAP(BNORM_FROZEN)
-
 /* ---- Some lanes ---- */
 
 /* Adjacent lanes that are computed one after the other. */
 typedef struct {
-    const float *x, *dy;
-    float *y; /* NULL: only dresidual is wanted */
+    const void *x, *dy; /* NULL where nothing asks for it */
+    void *y; /* NULL: only dresidual is wanted */
+    bnorm_dtype x_type, dy_type, y_type;
+    const bnorm_fusion *fusion; /* NULL: none */
+    bool plain; /* floats with nothing fused: a constant, and so are then the four above */
     size_t at; /* the first lane's index in y's layout */
     size_t lanes;
     bool stream;
@@ -111,19 +108,38 @@ typedef struct {
     size_t fetch, dy_fetch;
 } piece;
 
+static INLINE bool is_plain(bnorm_map map, bnorm_dtype x, bnorm_dtype dy, bnorm_dtype y, const bnorm_fusion *fusion)
+{
+    /* Where dx is dy scaled, memory is the limit: one loop will do. */
+    return map != BNORM_FROZEN && x == BNORM_F32 && dy == BNORM_F32 && y == BNORM_F32 && !fusion;
+}
+
+static INLINE void set_types(piece *p, bool plain, bnorm_dtype x, bnorm_dtype dy, bnorm_dtype y,
+                             const bnorm_fusion *fusion)
+{
+    p->plain = plain;
+    p->x_type = plain ? BNORM_F32 : x;
+    p->dy_type = plain ? BNORM_F32 : dy;
+    p->y_type = plain ? BNORM_F32 : y;
+    p->fusion = plain ? NULL : fusion;
+}
+
 /* Fetches beside stores past the caches, where nothing else is fetched. */
 static INLINE void fetch_ahead(piece *p)
 {
-    if (p->stream && !p->fetch_lanes && p->lanes > BNORM_FETCH) {
-        p->fetch = p->dy_fetch = BNORM_FETCH;
-        p->fetch_lanes = p->lanes - BNORM_FETCH;
+    const size_t x_lanes = lanes_of(BNORM_FETCH, p->x_type), dy_lanes = lanes_of(BNORM_FETCH, p->dy_type);
+    const size_t lanes = x_lanes < dy_lanes ? dy_lanes : x_lanes;
+    if (p->stream && !p->fetch_lanes && p->lanes > lanes) {
+        p->fetch = x_lanes;
+        p->dy_fetch = dy_lanes;
+        p->fetch_lanes = p->lanes - lanes;
     }
 }
 
 /* Lanes before the first whose vector in y is aligned. */
-static inline size_t lanes_to_aligned(const float *y)
+static inline size_t lanes_to_aligned(const void *y, bnorm_dtype type)
 {
-    return (0 - (uintptr_t)y / sizeof(*y)) % V_LANES;
+    return (0 - (uintptr_t)y / bnorm_size_of(type)) % V_LANES;
 }
 
 /* Lanes after `rest` others up to a whole vector. */
@@ -155,112 +171,139 @@ static INLINE v_f32 compute(v_f32 x, v_f32 dz, source k, size_t v, bnorm_map map
     return map == BNORM_NORMALISE ? shifted(d, k, v) : gradient(d, dz, k, v, map);
 }
 
-/* The gradient with respect to z of n lanes from the l-th on, in place of dy. */
-static INLINE void take_back_lanes(const piece *p, const bnorm_fusion *f, size_t l, size_t n, source k, const v_f32 *x,
-                                   v_f32 *dy, bool whole)
+/* Of n plain lanes from the l-th on, those of a vector. */
+static INLINE v_f32 plain_vector(const piece *p, size_t l, size_t n, source k, size_t v, bnorm_map map)
 {
+    const float *x = p->x, *dy = p->dy;
+    return compute(map != BNORM_FROZEN ? load_vector(x + l, v, n) : v_zero(),
+                   map != BNORM_NORMALISE ? load_vector(dy + l, v, n) : v_zero(), k, v, map);
+}
+
+/* A tile. All is loaded before the first store, as y may be x or dy. */
+static INLINE void apply_plain_tile(const piece *p, size_t l, source k, bnorm_map map)
+{
+    v_f32 t[V_TILE];
+    for (size_t v = 0; v < V_TILE; v++)
+        t[v] = plain_vector(p, l, BNORM_TILE, k, v, map);
+    store_lanes((float *)p->y + l, BNORM_F32, t, BNORM_TILE, true, p->stream);
+}
+
+/*
+ * Of n lanes whose coefficients are zero behind them, the vectors that `out` lanes fill: much of small planes and of
+ * padded blocks.
+ */
+static INLINE void apply_plain_vectors(const piece *p, size_t l, size_t n, size_t out, source k, bnorm_map map)
+{
+    for (size_t v = 0; v < V_TILE && v * V_LANES < out; v++)
+        put_vector((float *)p->y + l + v * V_LANES, plain_vector(p, l, n, k, v, map), p->stream);
+}
+
+/* The gradient with respect to z of n lanes from the l-th on, in place of dy. */
+static INLINE void take_back_lanes(const piece *p, size_t l, size_t n, source k, const v_f32 *x, v_f32 *dy, bool whole)
+{
+    const bnorm_fusion *f = p->fusion;
     v_f32 z[V_TILE];
     for (size_t v = 0; v < V_TILE; v++)
         z[v] = shifted(v_sub(x[v], coefficient(k, BNORM_CENTER, v)), k, v);
-    take_back(dy, z, f, p->at + l, n, whole);
+    take_back(dy, z, f, p->dy_type, p->at + l, n, whole);
     if (f->dresidual)
-        store_lanes(f->dresidual + p->at + l, dy, n, whole, false);
+        store_lanes(bnorm_output(f->dresidual, p->dy_type, p->at + l), p->dy_type, dy, n, whole, false);
 }
 
-/*
- * n lanes from the l-th on, at most a tile, of which `out` are stored: those behind the n as zero. All is loaded before
- * the first store, so y may be x or dy.
- */
-static INLINE void apply_lanes(const piece *p, const bnorm_fusion *f, size_t l, size_t n, size_t out, source k,
-                               bool whole, bnorm_map map)
+/* n lanes from the l-th on, at most a tile, of which `out` are stored: those behind the n as zero. */
+static INLINE void apply_any(const piece *p, size_t l, size_t n, size_t out, source k, bool whole, bnorm_map map)
 {
-    v_f32 t[V_TILE];
-    const bool backward = map != BNORM_NORMALISE;
-    if (whole && !(backward && f)) { /* without copies, which portable C would make in memory */
-        for (size_t v = 0; v < V_TILE; v++)
-            t[v] = compute(map == BNORM_FROZEN ? v_zero() : load_vector(p->x + l, v, BNORM_TILE),
-                           backward ? load_vector(p->dy + l, v, BNORM_TILE) : v_zero(), k, v, map);
-    } else {
-        v_f32 x[V_TILE] = { v_zero() }, dz[V_TILE] = { v_zero() };
-        if (map != BNORM_FROZEN || f)
-            load_lanes(x, p->x + l, n, whole);
-        if (backward)
-            load_lanes(dz, p->dy + l, n, whole);
-        if (backward && f)
-            take_back_lanes(p, f, l, n, k, x, dz, whole);
-        if (backward && !p->y)
+    v_f32 x[V_TILE] = { v_zero() }, dz[V_TILE] = { v_zero() };
+    if (map != BNORM_FROZEN || (p->fusion && p->x))
+        load_lanes(x, bnorm_elements(p->x, p->x_type, l), p->x_type, n, whole);
+    if (map != BNORM_NORMALISE) {
+        load_lanes(dz, bnorm_elements(p->dy, p->dy_type, l), p->dy_type, n, whole);
+        if (p->fusion)
+            take_back_lanes(p, l, n, k, x, dz, whole);
+        if (!p->y)
             return;
-        for (size_t v = 0; v < V_TILE; v++)
-            t[v] = compute(x[v], dz[v], k, v, map);
     }
-    if (map == BNORM_NORMALISE && f)
-        finish_tile(t, f, (run){ p->at, p->at + p->lanes }, p->at + l, n, whole);
+    for (size_t v = 0; v < V_TILE; v++)
+        x[v] = compute(x[v], dz[v], k, v, map);
+    if (map == BNORM_NORMALISE && p->fusion)
+        finish_tile(x, p->fusion, p->y_type, (run){ p->at, p->at + p->lanes }, p->at + l, n, whole);
     for (size_t v = 0; n < out && v < V_TILE; v++)
-        t[v] = n > v * V_LANES ? v_keep_n(t[v], smaller(n - v * V_LANES, V_LANES)) : v_zero();
-    store_lanes(p->y + l, t, out, whole, p->stream);
+        x[v] = n > v * V_LANES ? v_keep_n(x[v], smaller(n - v * V_LANES, V_LANES)) : v_zero();
+    store_lanes(bnorm_output(p->y, p->y_type, l), p->y_type, x, out, whole, p->stream);
 }
 
-static NOINLINE void apply_copied(const piece *p, const bnorm_fusion *f, size_t l, size_t n, size_t out,
-                                  const tile_coefficients *k, bnorm_map map)
+/* Fetches what a tile is computed from. */
+static INLINE void fetch_inputs(const piece *p, size_t l, bnorm_map map)
 {
-#define MAP(constant) \
-    if (map == constant && f) \
-        apply_lanes(p, f, l, n, out, in_tile(k), false, constant); \
-    else if (map == constant) \
-        apply_lanes(p, NULL, l, n, out, in_tile(k), false, constant);
-    EACH_MAP(MAP)
-#undef MAP
+    if (map != BNORM_FROZEN || (p->fusion && p->x))
+        fetch_bytes(bnorm_elements(p->x, p->x_type, l + p->fetch), BNORM_TILE * bnorm_size_of(p->x_type));
+    if (map != BNORM_NORMALISE)
+        fetch_bytes(bnorm_elements(p->dy, p->dy_type, l + p->dy_fetch), BNORM_TILE * bnorm_size_of(p->dy_type));
 }
 
-/*
- * Of n lanes from the l-th on, whose coefficients are zero behind them, the vectors that `out` lanes fill: much of
- * small planes and of padded blocks.
- */
-static INLINE void apply_vectors(const piece *p, size_t l, size_t n, size_t out, source k, bnorm_map map)
+static INLINE void fetch_residual(const piece *p, size_t l, bnorm_map map)
 {
-    for (size_t v = 0; v < V_TILE && v * V_LANES < out; v++) {
-        const v_f32 x = map != BNORM_FROZEN ? load_vector(p->x + l, v, n) : v_zero();
-        const v_f32 dz = map != BNORM_NORMALISE ? load_vector(p->dy + l, v, n) : v_zero();
-        put_vector(p->y + l + v * V_LANES, compute(x, dz, k, v, map), p->stream);
-    }
+    const bnorm_dtype type = map == BNORM_NORMALISE ? p->y_type : p->dy_type;
+    const size_t ahead = lanes_of(BNORM_FETCH, type);
+    if (p->fusion && p->fusion->residual && l + BNORM_TILE + ahead <= p->lanes)
+        fetch_bytes(bnorm_elements(p->fusion->residual, type, p->at + l + ahead), BNORM_TILE * bnorm_size_of(type));
+}
+
+static NOINLINE void apply_part_copied(const piece *p, size_t l, size_t n, size_t out, const tile_coefficients *k,
+                                       bnorm_map map)
+{
+    if (map == BNORM_NORMALISE)
+        apply_any(p, l, n, out, in_tile(k), false, BNORM_NORMALISE);
+    else
+        apply_any(p, l, n, out, in_tile(k), false, map);
 }
 
 /*
  * Less than a tile. But for whole vectors that is seldom: one function, given copies, so that what its callers have
  * stays in registers.
  */
-static INLINE void apply_part(const piece *p, const bnorm_fusion *f, size_t l, size_t n, size_t out, source k,
-                              bnorm_map map)
+static INLINE void apply_part(const piece *p, size_t l, size_t n, size_t out, source k, bnorm_map map)
 {
-    if (!f && n == out && n % V_LANES == 0) {
-        apply_vectors(p, l, n, n, k, map);
+    if (p->plain && n == out && n % V_LANES == 0) {
+        apply_plain_vectors(p, l, n, n, k, map);
         return;
     }
     const piece copy = *p;
     tile_coefficients tile;
     for (size_t v = 0; v < V_TILE; v++)
         EACH_USED(map, tile.k[c][v] = coefficient(k, c, v));
-    apply_copied(&copy, f, l, n, out, &tile, map);
+    apply_part_copied(&copy, l, n, out, &tile, map);
 }
 
-/* Fetches what a tile is computed from. */
-static INLINE void fetch_inputs(const piece *p, const bnorm_fusion *f, size_t l, bnorm_map map)
+static INLINE void apply_each_tile(const piece *p, size_t l, size_t end, source k, size_t step, bnorm_map map)
 {
-    if (map != BNORM_FROZEN || f)
-        fetch_tile(p->x + l + p->fetch);
-    if (map != BNORM_NORMALISE)
-        fetch_tile(p->dy + l + p->dy_fetch);
+    for (; l + BNORM_TILE <= end; l += BNORM_TILE, k.at += step) {
+        if (l + BNORM_TILE <= p->fetch_lanes)
+            fetch_inputs(p, l, map);
+        if (p->plain) {
+            apply_plain_tile(p, l, k, map);
+        } else {
+            fetch_residual(p, l, map);
+            apply_any(p, l, BNORM_TILE, BNORM_TILE, k, true, map);
+        }
+    }
 }
 
-/* Whole tiles from the l-th lane on, as far as they end before `end`; l becomes where they stop. */
-#define APPLY_TILES(p, f, l, end, source_at_l, map) \
-    for (; l + BNORM_TILE <= end; l += BNORM_TILE) { \
-        if (l + BNORM_TILE <= (p)->fetch_lanes) \
-            fetch_inputs(p, f, l, map); \
-        if (f && (f)->residual && l + BNORM_TILE + BNORM_FETCH <= (p)->lanes) \
-            fetch_tile((f)->residual + (p)->at + l + BNORM_FETCH); \
-        apply_lanes(p, f, l, BNORM_TILE, BNORM_TILE, source_at_l, true, map); \
+/*
+ * Whole tiles from the l-th lane on, as far as they end before `end`; coefficients in memory lie `step` lanes from a
+ * tile to the next. Returns where they stop.
+ */
+static INLINE size_t apply_tiles(const piece *p, size_t l, size_t end, source k, size_t step, bnorm_map map)
+{
+    if (!p->plain && map == BNORM_NORMALISE && p->x_type == BNORM_F32 && p->y_type == BNORM_F32 && p->fusion) {
+        piece floats = *p;
+        set_types(&floats, false, BNORM_F32, BNORM_F32, BNORM_F32, p->fusion);
+        apply_each_tile(&floats, l, end, k, step, map);
+    } else {
+        apply_each_tile(p, l, end, k, step, map);
     }
+    return l + BNORM_TILE <= end ? l + (end - l) / BNORM_TILE * BNORM_TILE : l;
+}
 
 /* ---- Planes: a unit's coefficients repeat with the lanes of a row, which divide a tile ---- */
 
@@ -295,12 +338,15 @@ static INLINE void join_channels(tile_coefficients *both, const vector_coefficie
 }
 
 /* `channels`: units are of one channel each, as a constant; then registers hold the coefficients. */
-static INLINE void apply_units(const bnorm_planes *planes, const bnorm_fusion *f, bool channels, bnorm_map map)
+static INLINE void apply_units(const bnorm_planes *planes, bool plain, bool channels, bnorm_map map)
 {
+    piece p = { .x = planes->x, .dy = planes->dy, .y = planes->y, .at = planes->at };
+    set_types(&p, plain, planes->x_type, planes->dy_type, planes->y_type, planes->fusion);
     /* Stores can be aligned where a vector then still begins with a row's first lane. */
-    const size_t to_aligned = lanes_to_aligned(planes->y), lanes = planes->lanes, width = channels ? 1 : planes->width;
+    const size_t to_aligned = lanes_to_aligned(p.y, p.y_type), lanes = planes->lanes;
+    const size_t width = channels ? 1 : planes->width;
     const bool whole = lanes >= V_LANES, aligned = whole && to_aligned % width == 0;
-    piece p = { planes->x, planes->dy, planes->y, planes->at, planes->units * lanes, false, 0, 0, 0 };
+    p.lanes = planes->units * lanes;
     p.stream = planes->stream && aligned;
     p.fetch_lanes = planes->fetch ? planes->fetch_units * lanes : 0;
     p.fetch = planes->fetch;
@@ -322,30 +368,20 @@ static INLINE void apply_units(const bnorm_planes *planes, const bnorm_fusion *f
         else if (!last)
             EACH_USED(map, next_unit(held[c], unit.k[c], width, u == 0));
         if (n && channels && V_LANES == 1) { /* one lane is of one unit */
-            apply_part(&p, f, l, n, n, in_vector(&before), map);
+            apply_part(&p, l, n, n, in_vector(&before), map);
         } else if (n && channels) {
-            tile_coefficients both;
+            tile_coefficients both = no_coefficients(BNORM_GRADIENT); /* whatever the map */
             join_channels(&both, &before, &now, rest, map);
-            apply_part(&p, f, l, n, n, in_tile(&both), map);
+            apply_part(&p, l, n, n, in_tile(&both), map);
         } else if (n) {
-            apply_part(&p, f, l, n, n, in_memory(&seam, BNORM_TILE - (last ? 0 : rest)), map);
+            apply_part(&p, l, n, n, in_memory(&seam, BNORM_TILE - (last ? 0 : rest)), map);
         }
         if (last)
             return;
         l += n;
-        const source k = channels ? in_vector(&now) : in_memory(&seam, BNORM_TILE);
-        APPLY_TILES(&p, f, l, end + lanes, k, map)
+        l = apply_tiles(&p, l, end + lanes, channels ? in_vector(&now) : in_memory(&seam, BNORM_TILE), 0, map);
         EACH_USED(map, unit.k[c] += width);
     }
-}
-
-/* Where dx is dy scaled, memory is the limit: one loop will do. */
-static INLINE void apply_planes(const bnorm_planes *planes, const bnorm_fusion *f, bnorm_map map)
-{
-    if (planes->width == 1 && map != BNORM_FROZEN)
-        apply_units(planes, f, true, map);
-    else
-        apply_units(planes, f, false, map);
 }
 
 /* ---- Rows: a coefficient a lane ---- */
@@ -360,22 +396,22 @@ static NOINLINE void load_seam(float *seam, const float *row, size_t width)
 }
 
 /* Adjacent rows, one after the other: several at a time were slower from memory. Several are a vector wide at least. */
-static INLINE void apply_adjacent(const piece *p, const bnorm_fusion *f, size_t rows, size_t width, size_t padding,
-                                  const coefficients *given, const coefficients *seam, bnorm_map map)
+static INLINE void apply_adjacent(const piece *p, size_t rows, size_t width, size_t padding, const coefficients *given,
+                                  const coefficients *seam, bnorm_map map)
 {
     const bool aligning = (p->stream || p->lanes > 2 * BNORM_TILE) && !padding;
-    const size_t head = aligning ? smaller(lanes_to_aligned(p->y), width) : 0;
+    const size_t head = aligning ? smaller(lanes_to_aligned(p->y, p->y_type), width) : 0;
     size_t l = 0, end = 0;
     for (size_t row = 0;; row++, end += width) {
         const size_t rest = end - l, n = rest + (row == 0 ? head : row < rows ? lanes_to_whole(rest) : 0);
         if (n) {
             const source k = in_memory(seam, BNORM_TILE - rest);
-            apply_part(p, f, l, n, row < rows ? n : n + padding, k, map);
+            apply_part(p, l, n, row < rows ? n : n + padding, k, map);
         }
         if (row == rows)
             return;
         l += n;
-        APPLY_TILES(p, f, l, end + width, in_memory(given, l - end), map)
+        l = apply_tiles(p, l, end + width, in_memory(given, l - end), BNORM_TILE, map);
     }
 }
 
@@ -399,25 +435,20 @@ static inline row_pieces single_rows(const bnorm_rows *r)
     return (row_pieces){ r->rows, 1, r->used, r->x_stride, r->dy_stride, r->y_stride, 0 };
 }
 
-/* Zero behind the lanes that are used: of y where they are not stored with those, and of dresidual. */
-static NOINLINE void clear_padding(const bnorm_rows *r, float *y, float *dresidual)
+/* Zero behind the lanes that are used: the same bits in every type. */
+static NOINLINE void clear_padding(const bnorm_rows *r, void *row, bnorm_dtype type)
 {
-    for (size_t lane = r->used; lane < r->width; lane++) {
-        if (y)
-            y[lane] = 0.0f;
-        if (dresidual)
-            dresidual[lane] = 0.0f;
-    }
+    memset(bnorm_output(row, type, r->used), 0, (r->width - r->used) * bnorm_size_of(type));
 }
 
 static INLINE void next_piece(piece *p, size_t x_stride, size_t dy_stride, size_t y_stride, bnorm_map map)
 {
     if (p->x)
-        p->x += x_stride;
+        p->x = bnorm_elements(p->x, p->x_type, x_stride);
     if (map != BNORM_NORMALISE)
-        p->dy += dy_stride;
+        p->dy = bnorm_elements(p->dy, p->dy_type, dy_stride);
     if (p->y)
-        p->y += y_stride;
+        p->y = bnorm_output(p->y, p->y_type, y_stride);
     p->at += map == BNORM_NORMALISE ? y_stride : dy_stride;
 }
 
@@ -429,25 +460,26 @@ static INLINE void apply_narrow(const bnorm_rows *r, piece p, const coefficients
 {
     tile_coefficients k = no_coefficients(map);
     EACH_USED(map, load_tile(k.k[c], given->k[c], r->used));
-    p.stream = r->stream && lanes_to_aligned(r->y) == 0 && r->y_stride % V_LANES == 0;
+    p.stream = r->stream && lanes_to_aligned(r->y, BNORM_F32) == 0 && r->y_stride % V_LANES == 0;
     for (size_t row = 0; row < r->rows; row++) {
-        apply_vectors(&p, 0, r->used, r->width, in_tile(&k), map);
+        apply_plain_vectors(&p, 0, r->used, r->width, in_tile(&k), map);
         next_piece(&p, r->x_stride, r->dy_stride, r->y_stride, map);
     }
 }
 
-static INLINE void apply_pieces(const bnorm_rows *r, const bnorm_fusion *f, const row_pieces *s,
-                                const coefficients *given, bnorm_map map)
+static INLINE void apply_pieces(const bnorm_rows *r, bool plain, const row_pieces *s, const coefficients *given,
+                                bnorm_map map)
 {
     BNORM_ALIGNED float lanes[BNORM_COEFFICIENTS][SEAM];
     coefficients seam = { { NULL } };
     const size_t padding = r->width - r->used;
     const bool stored_together = s->width % BNORM_TILE + padding <= BNORM_TILE && s->width % BNORM_TILE;
-    float *const dresidual = map != BNORM_NORMALISE && f ? f->dresidual : NULL;
+    piece p = { .x = r->x, .dy = r->dy, .y = r->y, .at = r->at };
+    set_types(&p, plain, r->x_type, r->dy_type, r->y_type, r->fusion);
     /* Rows that end in padding are not aligned one by one. */
-    const bool aligned = !padding || (lanes_to_aligned(r->y) == 0 && r->y_stride % V_LANES == 0);
-    piece p = { r->x, r->dy, r->y, r->at, 0, r->stream && aligned, 0, 0, 0 };
-    if (!f && !s->rest && s->rows == 1 && r->width <= BNORM_TILE && r->width % V_LANES == 0) {
+    const bool aligned = !padding || (lanes_to_aligned(r->y, p.y_type) == 0 && r->y_stride % V_LANES == 0);
+    p.stream = r->stream && aligned;
+    if (plain && !s->rest && s->rows == 1 && r->width <= BNORM_TILE && r->width % V_LANES == 0) {
         apply_narrow(r, p, given, map);
         return;
     }
@@ -459,14 +491,16 @@ static INLINE void apply_pieces(const bnorm_rows *r, const bnorm_fusion *f, cons
         p.lanes = rows * width;
         p.fetch_lanes = 0;
         fetch_ahead(&p);
-        apply_adjacent(&p, f, rows, width, stored_together ? padding : 0, given, &seam, map);
-        if (padding && (!stored_together || dresidual))
-            clear_padding(r, p.y, dresidual ? dresidual + p.at : NULL);
+        apply_adjacent(&p, rows, width, stored_together ? padding : 0, given, &seam, map);
+        if (padding && !stored_together && p.y)
+            clear_padding(r, p.y, p.y_type);
+        if (padding && map != BNORM_NORMALISE && p.fusion && p.fusion->dresidual)
+            clear_padding(r, bnorm_output(p.fusion->dresidual, p.dy_type, p.at), p.dy_type);
         next_piece(&p, s->x_stride, s->dy_stride, s->y_stride, map);
     }
 }
 
-static INLINE void apply_rows(const bnorm_rows *r, const bnorm_fusion *f, bnorm_map map)
+static INLINE void apply_rows_map(const bnorm_rows *r, bool plain, bnorm_map map)
 {
     coefficients given = given_coefficients(r->k, map);
     BNORM_ALIGNED float repeated[BNORM_COEFFICIENTS][BNORM_MAX_FOLDED];
@@ -476,39 +510,43 @@ static INLINE void apply_rows(const bnorm_rows *r, const bnorm_fusion *f, bnorm_
     const row_pieces pieces = adjacent ? adjacent_rows(r, folded) : single_rows(r);
     if (folded > 1)
         EACH_USED(map, repeat_row(repeated[c], given.k[c], r->width, folded); given.k[c] = repeated[c]);
-    apply_pieces(r, f, &pieces, &given, map);
+    apply_pieces(r, plain, &pieces, &given, map);
 }
 
-/* ---- One loop for each map, without a fusion and with one ---- */
+/* ---- One loop each way for plain tensors, and for all others, where the way back is of either map ---- */
 
-static void apply_planes_f32(const bnorm_planes *planes)
+static INLINE void apply_planes_either(const bnorm_planes *p, bool plain, bnorm_map map)
 {
-    switch (planes->map) {
-#define MAP(map) \
-    case map: \
-        if (planes->fusion) \
-            apply_planes(planes, planes->fusion, map); \
-        else \
-            apply_planes(planes, NULL, map); \
-        break;
-        EACH_MAP(MAP)
-#undef MAP
-    }
+    if (p->width == 1)
+        apply_units(p, plain, true, map);
+    else
+        apply_units(p, plain, false, map);
 }
 
-static void apply_rows_f32(const bnorm_rows *rows)
+static void apply_planes(const bnorm_planes *p)
 {
-    switch (rows->map) {
-#define MAP(map) \
-    case map: \
-        if (rows->fusion) \
-            apply_rows(rows, rows->fusion, map); \
-        else \
-            apply_rows(rows, NULL, map); \
-        break;
-        EACH_MAP(MAP)
-#undef MAP
-    }
+    const bool plain = is_plain(p->map, p->x_type, p->dy_type, p->y_type, p->fusion);
+    if (plain && p->map == BNORM_NORMALISE)
+        apply_planes_either(p, true, BNORM_NORMALISE);
+    else if (plain)
+        apply_planes_either(p, true, BNORM_GRADIENT);
+    else if (p->map == BNORM_NORMALISE)
+        apply_planes_either(p, false, BNORM_NORMALISE);
+    else
+        apply_planes_either(p, false, p->map);
+}
+
+static void apply_rows(const bnorm_rows *r)
+{
+    const bool plain = is_plain(r->map, r->x_type, r->dy_type, r->y_type, r->fusion);
+    if (plain && r->map == BNORM_NORMALISE)
+        apply_rows_map(r, true, BNORM_NORMALISE);
+    else if (plain)
+        apply_rows_map(r, true, BNORM_GRADIENT);
+    else if (r->map == BNORM_NORMALISE)
+        apply_rows_map(r, false, BNORM_NORMALISE);
+    else
+        apply_rows_map(r, false, r->map);
 }
 
 static void drain(void)

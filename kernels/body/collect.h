@@ -12,7 +12,9 @@ typedef struct {
 
 /* What is summed. dy is NULL where only x is. */
 typedef struct {
-    const float *x, *dy;
+    const void *x, *dy;
+    bnorm_dtype x_type, dy_type;
+    bool plain; /* floats with nothing fused, which have loops in each place; all others share one */
     const bnorm_fusion *fusion;
     size_t at; /* fused: the index of dy in its tensor */
 } inputs;
@@ -44,9 +46,9 @@ static INLINE bool collects_dy(bnorm_terms terms)
 
 static INLINE inputs ahead(inputs in, size_t x_lanes, size_t dy_lanes, bnorm_terms terms)
 {
-    in.x += x_lanes;
+    in.x = bnorm_elements(in.x, in.x_type, x_lanes);
     if (collects_dy(terms))
-        in.dy += dy_lanes;
+        in.dy = bnorm_elements(in.dy, in.dy_type, dy_lanes);
     if (terms == BNORM_PRODUCTS_FUSED)
         in.at += dy_lanes;
     return in;
@@ -77,9 +79,17 @@ static INLINE int sums_of(bnorm_terms terms)
         FOR_CONSTANT(SHIFT, (terms) == BNORM_PRODUCTS_FUSED, statement) \
     } while (0)
 
-static INLINE inputs given_inputs(const bnorm_collection *c)
+static INLINE bool is_plain_collection(const bnorm_collection *c)
 {
-    return (inputs){ c->x, c->dy, c->fusion, c->at };
+    return c->terms != BNORM_PRODUCTS_FUSED && c->x_type == BNORM_F32 &&
+           (c->terms == BNORM_SQUARES || c->dy_type == BNORM_F32);
+}
+
+/* `plain`: as a constant, and with it the types. */
+static INLINE inputs given_inputs(const bnorm_collection *c, bool plain)
+{
+    return (
+        inputs){ c->x, c->dy, plain ? BNORM_F32 : c->x_type, plain ? BNORM_F32 : c->dy_type, plain, c->fusion, c->at };
 }
 
 static INLINE pivots given_pivots(const bnorm_collection *c)
@@ -141,27 +151,9 @@ static INLINE void add_terms(v_f32 d, v_f32 e, tile_sums *t, size_t v, size_t n,
     }
 }
 
-static INLINE void collect_fused_tile(inputs in, size_t n, const tile_pivots *p, tile_sums *t, bool whole)
+/* The first n lanes of a tile of floats; and of what can be said only at run time, `whole`: all, as a constant. */
+static INLINE void collect_floats(inputs in, size_t n, const tile_pivots *p, tile_sums *t, bnorm_terms terms)
 {
-    v_f32 d[V_TILE], e[V_TILE], z[V_TILE];
-    load_lanes(d, in.x, n, whole);
-    load_lanes(e, in.dy, n, whole);
-    for (size_t v = 0; v < V_TILE; v++) {
-        d[v] = v_sub(d[v], p->p[PIVOT][v]);
-        z[v] = v_add(v_mul(d[v], p->p[SCALE][v]), p->p[SHIFT][v]);
-    }
-    take_back(e, z, in.fusion, in.at, n, whole);
-    for (size_t v = 0; v < V_TILE && v * V_LANES < n; v++)
-        add_terms(d[v], e[v], t, v, smaller(n - v * V_LANES, V_LANES), BNORM_PRODUCTS_FUSED);
-}
-
-/* The first n lanes of a tile; `whole`: all of it, as a constant. */
-static INLINE void collect_tile(inputs in, size_t n, const tile_pivots *p, tile_sums *t, bool whole, bnorm_terms terms)
-{
-    if (terms == BNORM_PRODUCTS_FUSED) {
-        collect_fused_tile(in, n, p, t, whole);
-        return;
-    }
     for (size_t v = 0; v < V_TILE && v * V_LANES < n; v++) {
         const v_f32 d = v_sub(load_vector(in.x, v, n), p->p[PIVOT][v]);
         v_f32 e = d;
@@ -171,26 +163,56 @@ static INLINE void collect_tile(inputs in, size_t n, const tile_pivots *p, tile_
     }
 }
 
-/* Rows of a tile. */
+static INLINE void collect_any(inputs in, size_t n, const tile_pivots *p, tile_sums *t, bool whole, bnorm_terms terms)
+{
+    v_f32 d[V_TILE], e[V_TILE], z[V_TILE];
+    load_lanes(d, in.x, in.x_type, n, whole);
+    if (collects_dy(terms))
+        load_lanes(e, in.dy, in.dy_type, n, whole);
+    for (size_t v = 0; v < V_TILE; v++) {
+        d[v] = v_sub(d[v], p->p[PIVOT][v]);
+        if (terms == BNORM_PRODUCTS)
+            e[v] = v_sub(e[v], p->p[DY_PIVOT][v]);
+        if (terms == BNORM_PRODUCTS_FUSED)
+            z[v] = v_add(v_mul(d[v], p->p[SCALE][v]), p->p[SHIFT][v]);
+    }
+    if (terms == BNORM_PRODUCTS_FUSED)
+        take_back(e, z, in.fusion, in.dy_type, in.at, n, whole);
+    for (size_t v = 0; v < V_TILE && v * V_LANES < n; v++)
+        add_terms(d[v], collects_dy(terms) ? e[v] : d[v], t, v, smaller(n - v * V_LANES, V_LANES), terms);
+}
+
+/* Rows of a tile of floats. */
 static INLINE void collect_tiles(inputs in, size_t x_stride, size_t dy_stride, size_t rows, const tile_pivots *p,
                                  tile_sums *t, bnorm_terms terms)
 {
     for (; rows; rows--, in = ahead(in, x_stride, dy_stride, terms))
-        collect_tile(in, BNORM_TILE, p, t, true, terms);
+        collect_floats(in, BNORM_TILE, p, t, terms);
 }
 
 /* Either rows of a tile, or one that is less. */
+static INLINE void collect_rows_any(inputs in, size_t x_stride, size_t dy_stride, size_t rows, size_t n,
+                                    const tile_pivots *given, tile_sums *sums, bnorm_terms terms)
+{
+    const tile_pivots p = *given; /* in registers, where there are enough */
+    tile_sums t = *sums;
+    if (n < BNORM_TILE)
+        collect_any(in, n, &p, &t, false, terms);
+    else
+        for (; rows; rows--, in = ahead(in, x_stride, dy_stride, terms))
+            collect_any(in, BNORM_TILE, &p, &t, true, terms);
+    *sums = t;
+}
+
 static NOINLINE void collect_copied(inputs in, size_t x_stride, size_t dy_stride, size_t rows, size_t n,
                                     const tile_pivots *p, tile_sums *t, bnorm_terms terms)
 {
     if (terms == BNORM_SQUARES)
-        collect_tile(in, n, p, t, false, BNORM_SQUARES);
+        collect_rows_any(in, x_stride, dy_stride, rows, n, p, t, BNORM_SQUARES);
     else if (terms == BNORM_PRODUCTS)
-        collect_tile(in, n, p, t, false, BNORM_PRODUCTS);
-    else if (n < BNORM_TILE)
-        collect_tile(in, n, p, t, false, BNORM_PRODUCTS_FUSED);
+        collect_rows_any(in, x_stride, dy_stride, rows, n, p, t, BNORM_PRODUCTS);
     else
-        collect_tiles(in, x_stride, dy_stride, rows, p, t, BNORM_PRODUCTS_FUSED);
+        collect_rows_any(in, x_stride, dy_stride, rows, n, p, t, BNORM_PRODUCTS_FUSED);
 }
 
 /* For what is seldom or long: one function, given copies, so that in its callers pivots and sums stay in registers. */
@@ -199,6 +221,10 @@ static INLINE void collect_apiece(inputs in, size_t x_stride, size_t dy_stride, 
 {
     tile_pivots pivots_copy;
     tile_sums sums_copy;
+    if (!in.plain) { /* its callers' are in memory */
+        collect_copied(in, x_stride, dy_stride, rows, n, p, t, terms);
+        return;
+    }
     for (size_t v = 0; v < V_TILE; v++) {
         EACH_PIVOT(terms, pivots_copy.p[i][v] = p->p[i][v]);
         EACH_SUM(terms, sums_copy.sum[i][v] = t->sum[i][v]);
@@ -211,10 +237,10 @@ static INLINE void collect_apiece(inputs in, size_t x_stride, size_t dy_stride, 
 static INLINE void collect_rows(inputs in, size_t x_stride, size_t dy_stride, size_t rows, const tile_pivots *p,
                                 tile_sums *t, bnorm_terms terms)
 {
-    if (terms == BNORM_PRODUCTS_FUSED)
-        collect_apiece(in, x_stride, dy_stride, rows, BNORM_TILE, p, t, terms);
-    else
+    if (in.plain)
         collect_tiles(in, x_stride, dy_stride, rows, p, t, terms);
+    else
+        collect_apiece(in, x_stride, dy_stride, rows, BNORM_TILE, p, t, terms);
 }
 
 /* A row that ends within the tile. */
@@ -283,10 +309,10 @@ static INLINE void collect_adjacent(inputs in, size_t lanes, const tile_pivots *
     if (rows)
         collect_rows(in, BNORM_TILE, BNORM_TILE, rows, p, t, terms);
     in = ahead(in, rows * BNORM_TILE, rows * BNORM_TILE, terms);
-    if (rest && terms == BNORM_PRODUCTS_FUSED)
+    if (rest && in.plain) /* much of a small plane: worth being here */
+        collect_floats(in, rest, p, t, terms);
+    else if (rest)
         collect_part(in, rest, p, t, terms);
-    else if (rest) /* much of a small plane: worth being here */
-        collect_tile(in, rest, p, t, false, terms);
 }
 
 /* A group of super-rows of one tile, from zero; moves the place on. */
@@ -350,11 +376,11 @@ static INLINE place place_of(const bnorm_walk *walk, size_t super_row)
 }
 
 /* Units whose super-rows are adjacent tiles. */
-static INLINE void collect_units(const bnorm_walk *walk, const bnorm_collection *c, bnorm_terms terms)
+static INLINE void collect_units(const bnorm_walk *walk, const bnorm_collection *c, bool plain, bnorm_terms terms)
 {
     const size_t width = walk->width;
     const place start = place_of(walk, c->first);
-    inputs in = given_inputs(c);
+    inputs in = given_inputs(c, plain);
     pivots given = given_pivots(c);
     row_sums out = { { c->sum[0], c->sum[1], c->sum[2] } };
     /* Of small planes, one stretch is all there is. */
@@ -385,6 +411,17 @@ static INLINE void collect_units(const bnorm_walk *walk, const bnorm_collection 
  */
 enum { STRIP = 512, FEW_ROWS = 4 };
 
+static INLINE void fetch_far(const void *tensor, bnorm_dtype type, size_t i)
+{
+    fetch_bytes_far((const char *)bnorm_elements(tensor, type, i) + BNORM_FETCH_FAR, BNORM_TILE * bnorm_size_of(type));
+}
+
+/* Whether so many rows are still there that as much can be fetched ahead; one more, as the last may be less. */
+static INLINE bool can_fetch_far(size_t rows, size_t stride, bnorm_dtype type)
+{
+    return rows && (rows - 1) * stride >= lanes_of(BNORM_FETCH_FAR, type) + BNORM_TILE;
+}
+
 /* Adds rows to the sums of a strip's lanes, which are there in whole tiles; `first` begins them. */
 static INLINE void collect_few(inputs in, size_t x_stride, size_t dy_stride, size_t rows, size_t lanes, pivots given,
                                row_sums out, bool first, bool fetch, bnorm_terms terms)
@@ -400,9 +437,9 @@ static INLINE void collect_few(inputs in, size_t x_stride, size_t dy_stride, siz
             EACH_SUM(terms, load_tile(t.sum[i], at.sum[i], BNORM_TILE));
         if (fetch)
             for (size_t r = 0; r < rows; r++) {
-                fetch_tile_far(in.x + r * x_stride + lane + BNORM_FETCH_FAR);
+                fetch_far(in.x, in.x_type, r * x_stride + lane);
                 if (collects_dy(terms))
-                    fetch_tile_far(in.dy + r * dy_stride + lane + BNORM_FETCH_FAR);
+                    fetch_far(in.dy, in.dy_type, r * dy_stride + lane);
             }
         if (count == BNORM_TILE)
             collect_rows(ahead(in, lane, lane, terms), x_stride, dy_stride, rows, &p, &t, terms);
@@ -470,10 +507,9 @@ static INLINE void collect_lanes(const bnorm_walk *walk, inputs in, place at, si
     for (size_t done = 0; done < rows; done += BNORM_GROUP) {
         const size_t group = smaller(rows - done, BNORM_GROUP);
         if (width > BNORM_TILE && at.row + group <= whole_rows) {
-            const size_t after = whole_rows - at.row - group, far = BNORM_FETCH_FAR + BNORM_TILE;
-            /* A stride more: the last row may be less. */
-            const bool fetch = walk->fetch && after * x_stride >= far + x_stride &&
-                               (!collects_dy(terms) || after * dy_stride >= far + dy_stride);
+            const size_t after = whole_rows - at.row - group;
+            const bool fetch = walk->fetch && can_fetch_far(after, x_stride, in.x_type) &&
+                               (!collects_dy(terms) || can_fetch_far(after, dy_stride, in.dy_type));
             collect_wide_group(super_row_at(walk, in, at, 0, terms), x_stride, dy_stride, group, width, given, out,
                                done == 0, fetch, terms);
             step(walk, &at, group);
@@ -495,11 +531,11 @@ static INLINE pivots fold_pivots(folded_lanes *f, const bnorm_walk *walk, pivots
     return given;
 }
 
-static INLINE void collect_wide_units(const bnorm_walk *walk, const bnorm_collection *c, bnorm_terms terms)
+static INLINE void collect_wide_units(const bnorm_walk *walk, const bnorm_collection *c, bool plain, bnorm_terms terms)
 {
     const size_t width = walk->width;
     const bool folded = walk->folded > 1;
-    inputs in = given_inputs(c);
+    inputs in = given_inputs(c, plain);
     pivots given = given_pivots(c);
     row_sums out = { { c->sum[0], c->sum[1], c->sum[2] } };
     for (size_t u = 0; u < c->units; u++) {
@@ -555,22 +591,22 @@ static inputs gather(const bnorm_walk *walk, inputs in, place at, size_t lane, s
     size_t indices[BNORM_TILE];
     locate_lanes(walk, &walk->x, at, lane, lanes, indices);
     for (size_t l = 0; l < lanes; l++)
-        to->x[l] = in.x[indices[l]];
+        to->x[l] = bnorm_element(in.x, in.x_type, indices[l]);
     if (collects_dy(terms))
         locate_lanes(walk, &walk->dy, at, lane, lanes, indices);
     for (size_t l = 0; collects_dy(terms) && l < lanes; l++)
-        to->dy[l] = in.dy[indices[l]];
+        to->dy[l] = bnorm_element(in.dy, in.dy_type, indices[l]);
     if (terms == BNORM_PRODUCTS_FUSED) {
         to->fusion = *in.fusion;
         for (size_t l = 0; in.fusion->residual && l < lanes; l++)
-            to->residual[l] = in.fusion->residual[in.at + indices[l]];
+            to->residual[l] = bnorm_element(in.fusion->residual, in.dy_type, in.at + indices[l]);
         memset(to->mask, 0, sizeof(to->mask));
         for (size_t l = 0; in.fusion->mask && l < lanes; l++)
             to->mask[l / 8] |= (uint8_t)(get_bits(in.fusion->mask, in.at + indices[l], 1) % 2 << l % 8);
         to->fusion.residual = in.fusion->residual ? to->residual : NULL;
         to->fusion.mask = in.fusion->mask ? to->mask : NULL;
     }
-    return (inputs){ to->x, to->dy, &to->fusion, 0 };
+    return (inputs){ to->x, to->dy, BNORM_F32, BNORM_F32, false, &to->fusion, 0 };
 }
 
 /* A chunk of the tile at `lane` of a unit's super-rows, to arrays of a tile. */
@@ -602,7 +638,7 @@ static NOINLINE void collect_apart(const bnorm_walk *walk, const bnorm_collectio
 {
     const size_t width = walk->width, wide = walk->folded * width;
     for (size_t u = 0; u < c->units; u++) {
-        const inputs in = ahead(given_inputs(c), u * walk->x.unit_stride, u * walk->dy.unit_stride, c->terms);
+        const inputs in = ahead(given_inputs(c, false), u * walk->x.unit_stride, u * walk->dy.unit_stride, c->terms);
         const pivots given = pivots_at(given_pivots(c), u * width, c->terms);
         folded_lanes f;
         for (size_t lane = 0; lane < wide; lane += BNORM_TILE) {
@@ -619,52 +655,38 @@ static NOINLINE void collect_apart(const bnorm_walk *walk, const bnorm_collectio
     }
 }
 
-/* ---- One loop for each kind of terms ---- */
+/* ---- One loop for each kind of plain terms, and one for all others ---- */
 
-static NOINLINE void collect_dense_units(const bnorm_walk *walk, const bnorm_collection *collection)
+static NOINLINE void collect_tile_units(const bnorm_walk *walk, const bnorm_collection *c)
 {
-    switch (collection->terms) {
-    case BNORM_SQUARES:
-        collect_units(walk, collection, BNORM_SQUARES);
-        break;
-    case BNORM_PRODUCTS:
-        collect_units(walk, collection, BNORM_PRODUCTS);
-        break;
-    case BNORM_PRODUCTS_FUSED:
-        collect_units(walk, collection, BNORM_PRODUCTS_FUSED);
-        break;
-    }
+    if (!is_plain_collection(c))
+        collect_units(walk, c, false, c->terms);
+    else if (c->terms == BNORM_SQUARES)
+        collect_units(walk, c, true, BNORM_SQUARES);
+    else
+        collect_units(walk, c, true, BNORM_PRODUCTS);
 }
 
-static void collect_nchw_f32(const bnorm_walk *walk, const bnorm_collection *collection)
+static void collect_nchw(const bnorm_walk *walk, const bnorm_collection *c)
 {
     if (walk->dense)
-        collect_dense_units(walk, collection);
+        collect_tile_units(walk, c);
     else
-        collect_apart(walk, collection);
+        collect_apart(walk, c);
 }
 
-static void collect_nhwc_f32(const bnorm_walk *walk, const bnorm_collection *collection)
+static void collect_nhwc(const bnorm_walk *walk, const bnorm_collection *c)
 {
-    const bool tiles_adjacent = walk->x.super_row_stride == BNORM_TILE &&
-                                (!collects_dy(collection->terms) || walk->dy.super_row_stride == BNORM_TILE);
-    if (!walk->dense) {
-        collect_apart(walk, collection);
-        return;
-    }
-    if (walk->folded * walk->width == BNORM_TILE && tiles_adjacent) {
-        collect_dense_units(walk, collection);
-        return;
-    }
-    switch (collection->terms) {
-    case BNORM_SQUARES:
-        collect_wide_units(walk, collection, BNORM_SQUARES);
-        break;
-    case BNORM_PRODUCTS:
-        collect_wide_units(walk, collection, BNORM_PRODUCTS);
-        break;
-    case BNORM_PRODUCTS_FUSED:
-        collect_wide_units(walk, collection, BNORM_PRODUCTS_FUSED);
-        break;
-    }
+    const bool tiles_adjacent =
+        walk->x.super_row_stride == BNORM_TILE && (!collects_dy(c->terms) || walk->dy.super_row_stride == BNORM_TILE);
+    if (!walk->dense)
+        collect_apart(walk, c);
+    else if (walk->folded * walk->width == BNORM_TILE && tiles_adjacent)
+        collect_tile_units(walk, c);
+    else if (!is_plain_collection(c))
+        collect_wide_units(walk, c, false, c->terms);
+    else if (c->terms == BNORM_SQUARES)
+        collect_wide_units(walk, c, true, BNORM_SQUARES);
+    else
+        collect_wide_units(walk, c, true, BNORM_PRODUCTS);
 }

@@ -31,12 +31,6 @@ static INLINE v_f32 hard_sigmoid(v_f32 z, v_f32 alpha, v_f32 beta)
     return bounded(v_add(v_mul(z, alpha), beta), 0.0f, 1.0f);
 }
 
-static INLINE v_f32 hard_sigmoid_slope(v_f32 z, v_f32 alpha, v_f32 beta)
-{
-    const v_mask inside = v_inside(v_add(v_mul(z, alpha), beta), v_zero(), v_set1(1.0f));
-    return v_select(inside, alpha, v_zero());
-}
-
 /* -Inf times the 0 that it has as a factor would be NaN: z is bounded where the result is long 0. So in others below.
  */
 static INLINE v_f32 hard_swish(v_f32 z, v_f32 alpha, v_f32 beta)
@@ -228,39 +222,34 @@ static INLINE v_f32 mish_slope(v_f32 z, v_f32 alpha, v_f32 beta)
 
 /* ---- Of a tile in memory: for what is not worth a place in each loop ---- */
 
-#define CALLED(ACTIVATION) \
+#define CALLED(ACTIVATION, SLOPE) \
     ACTIVATION(HARD_SIGMOID, hard_sigmoid) \
-    ACTIVATION(HARD_SWISH, hard_swish) \
-    SMOOTH(ACTIVATION)
+    SLOPE(HARD_SWISH, hard_swish) \
+    SMOOTH(ACTIVATION) \
+    SMOOTH(SLOPE)
 
 #define ACTIVATION(symbol, name) \
     static void name##_tile(v_f32 *z, size_t vectors, const bnorm_fusion *f) \
     { \
         for (size_t v = 0; v < vectors; v++) \
             z[v] = name(z[v], v_set1(f->alpha), v_set1(f->beta)); \
-    } \
-    static void name##_slope_tile(v_f32 *z, size_t vectors, const bnorm_fusion *f) \
-    { \
-        for (size_t v = 0; v < vectors; v++) \
-            z[v] = name##_slope(z[v], v_set1(f->alpha), v_set1(f->beta)); \
     }
-CALLED(ACTIVATION)
+#define SLOPE(symbol, name) ACTIVATION(symbol, name##_slope)
+CALLED(ACTIVATION, SLOPE)
 #undef ACTIVATION
+#undef SLOPE
 
 typedef void tile_function(v_f32 *z, size_t vectors, const bnorm_fusion *f);
 
 /* dispatch/ asks for none that is not there. */
-static tile_function *const activations[] = {
-#define ACTIVATION(symbol, name) [BNORM_##symbol] = name##_tile,
-    CALLED(ACTIVATION)
-#undef ACTIVATION
-};
-
-static tile_function *const slopes[] = {
-#define ACTIVATION(symbol, name) [BNORM_##symbol] = name##_slope_tile,
-    CALLED(ACTIVATION)
-#undef ACTIVATION
-};
+#define NOTHING(symbol, name)
+#define ENTRY(symbol, name) [BNORM_##symbol] = name##_tile,
+static tile_function *const activations[] = { CALLED(ENTRY, NOTHING) };
+#undef ENTRY
+#define ENTRY(symbol, name) [BNORM_##symbol] = name##_slope_tile,
+static tile_function *const slopes[] = { CALLED(NOTHING, ENTRY) };
+#undef ENTRY
+#undef NOTHING
 
 /* Of the vectors that hold n lanes. The tile stays in registers where nothing is called. */
 static INLINE void call_tile(tile_function *function, v_f32 *z, size_t n, const bnorm_fusion *f)
@@ -300,10 +289,10 @@ static INLINE void activate(v_f32 *z, size_t n, const bnorm_fusion *f)
 /* n bits from `at` on, n <= BNORM_TILE. */
 static NOINLINE uint32_t get_bits(const uint8_t *mask, size_t at, size_t n)
 {
-    const size_t first = at / 8, shift = at % 8, bytes = (shift + n + 7) / 8;
+    const size_t first = at / 8, shift = at % 8;
     uint64_t bits = 0;
-    for (size_t i = 0; i < bytes; i++)
-        bits |= (uint64_t)mask[first + i] << 8 * i;
+    for (size_t bytes = (shift + n + 7) / 8; bytes--;)
+        bits = bits << 8 | mask[first + bytes];
     return (uint32_t)(bits >> shift);
 }
 
@@ -339,32 +328,37 @@ static NOINLINE void put_bits(uint8_t *mask, run r, size_t at, size_t n, uint32_
     }
 }
 
-/* Of what a mask tells: where the activation's argument is between its two bounds. */
+/* Where the argument of an activation of two slopes is between its two bounds: what a mask tells. */
+static INLINE v_mask is_inside(v_f32 z, const bnorm_fusion *f)
+{
+    if (f->activation == BNORM_HARD_SIGMOID)
+        z = v_add(v_mul(z, v_set1(f->alpha)), v_set1(f->beta));
+    return v_inside(z, v_set1(f->low), v_set1(f->high));
+}
+
 static INLINE uint32_t inside_bits(const v_f32 *z, const bnorm_fusion *f)
 {
     uint32_t bits = 0;
-    const bool scaled = f->activation == BNORM_HARD_SIGMOID;
-    for (size_t v = 0; v < V_TILE; v++) {
-        const v_f32 u = scaled ? v_add(v_mul(z[v], v_set1(f->alpha)), v_set1(f->beta)) : z[v];
-        bits |= v_bits(v_inside(u, v_set1(f->low), v_set1(f->high))) << v * V_LANES;
-    }
+    for (size_t v = 0; v < V_TILE; v++)
+        bits |= v_bits(is_inside(z[v], f)) << v * V_LANES;
     return bits;
 }
 
-/* ---- Both ways, for n lanes of a tile that begin at an index of y's layout ---- */
+/* ---- Both ways, for n lanes of a tile that begin at an index of y's layout; `type` is that of y or dy ---- */
 
-static INLINE void add_residual(v_f32 *z, const bnorm_fusion *f, size_t at, size_t n, bool whole)
+static INLINE void add_residual(v_f32 *z, const bnorm_fusion *f, bnorm_dtype type, size_t at, size_t n, bool whole)
 {
     v_f32 r[V_TILE];
-    load_lanes(r, f->residual + at, n, whole);
+    load_lanes(r, bnorm_elements(f->residual, type, at), type, n, whole);
     add_tile(z, r);
 }
 
 /* z becomes y. */
-static INLINE void finish_tile(v_f32 *z, const bnorm_fusion *f, run r, size_t at, size_t n, bool whole)
+static INLINE void finish_tile(v_f32 *z, const bnorm_fusion *f, bnorm_dtype type, run r, size_t at, size_t n,
+                               bool whole)
 {
     if (f->residual)
-        add_residual(z, f, at, n, whole);
+        add_residual(z, f, type, at, n, whole);
     if (f->mask)
         put_bits(f->mask, r, at, n, inside_bits(z, f));
     activate(z, n, f);
@@ -380,7 +374,8 @@ static INLINE v_f32 sloped(v_mask inside, v_f32 dy, const bnorm_fusion *f)
 }
 
 /* dy becomes the gradient with respect to z, which is there unless a mask is. */
-static INLINE void take_back(v_f32 *dy, v_f32 *z, const bnorm_fusion *f, size_t at, size_t n, bool whole)
+static INLINE void take_back(v_f32 *dy, v_f32 *z, const bnorm_fusion *f, bnorm_dtype type, size_t at, size_t n,
+                             bool whole)
 {
     if (f->mask) {
         const uint32_t bits = get_bits(f->mask, at, n);
@@ -389,14 +384,15 @@ static INLINE void take_back(v_f32 *dy, v_f32 *z, const bnorm_fusion *f, size_t 
         return;
     }
     if (f->residual)
-        add_residual(z, f, at, n, whole);
+        add_residual(z, f, type, at, n, whole);
     switch (f->activation) {
     case BNORM_IDENTITY:
         break;
     case BNORM_CLAMP:
     case BNORM_LEAKY_RELU:
+    case BNORM_HARD_SIGMOID:
         for (size_t v = 0; v < V_TILE; v++)
-            dy[v] = sloped(v_inside(z[v], v_set1(f->low), v_set1(f->high)), dy[v], f);
+            dy[v] = sloped(is_inside(z[v], f), dy[v], f);
         break;
     default:
         call_tile(slopes[f->activation], z, n, f);

@@ -5,12 +5,16 @@
 
 #include <string.h>
 
+#include "../element.h"
 #include "../kernels.h"
 
 enum { V_TILE = BNORM_TILE / V_LANES };
 
 /* For what takes a constant that decides which code there is; and for what need not be there for each. */
-#ifdef __GNUC__
+#if defined(__GNUC__) && !defined(__clang__)
+#define INLINE inline __attribute__((always_inline))
+#define NOINLINE __attribute__((noinline, noclone))
+#elif defined(__GNUC__)
 #define INLINE inline __attribute__((always_inline))
 #define NOINLINE __attribute__((noinline))
 #else
@@ -67,40 +71,102 @@ static INLINE void put_tile(float *y, const v_f32 *tile, size_t n, bool stream)
     }
 }
 
+/* ---- Tiles of tensors, of any type: `type`, and what is marked so, may be constants ---- */
+
+/* A tile of vectors of one lane is in memory anyhow. */
+#if V_LANES == 1
+#define CONVERTS NOINLINE
+#else
+#define CONVERTS INLINE
+#endif
+
+/* A tile of 16 bits an element. */
+static CONVERTS void load_halves(v_f32 *tile, const uint16_t *p, bnorm_dtype type)
+{
+    if (type == BNORM_BF16)
+        for (size_t v = 0; v < V_TILE; v++)
+            tile[v] = v_of_bf16(v_load_u16(p + v * V_LANES));
+    else
+        for (size_t v = 0; v < V_TILE; v++)
+            tile[v] = v_of_f16(v_load_u16(p + v * V_LANES));
+}
+
+static CONVERTS void convert_halves(v_u16 *halves, const v_f32 *tile, bnorm_dtype type)
+{
+    if (type == BNORM_BF16)
+        for (size_t v = 0; v < V_TILE; v++)
+            halves[v] = v_to_bf16(tile[v]);
+    else
+        for (size_t v = 0; v < V_TILE; v++)
+            halves[v] = v_to_f16(tile[v]);
+}
+
+/* The whole vectors of n lanes; returns how many lanes these are. */
+static INLINE size_t put_halves(uint16_t *p, const v_u16 *halves, size_t n, bool stream)
+{
+    size_t v = 0;
+    for (; v < V_TILE && (v + 1) * V_LANES <= n; v++) {
+        if (stream)
+            v_stream_u16(p + v * V_LANES, halves[v]);
+        else
+            v_store_u16(p + v * V_LANES, halves[v]);
+    }
+    return v * V_LANES;
+}
+
 /* Parts of tiles by way of memory, in one place: their branches are long. */
-static NOINLINE void load_part(float *lanes, const float *p, size_t n)
+static NOINLINE void load_part(float *lanes, const void *p, bnorm_dtype type, size_t n)
 {
     v_f32 tile[V_TILE];
-    load_tile(tile, p, n);
+    BNORM_ALIGNED uint16_t halves[BNORM_TILE] = { 0 };
+    if (type == BNORM_F32) {
+        load_tile(tile, p, n);
+    } else {
+        memcpy(halves, p, n * sizeof(*halves));
+        load_halves(tile, halves, type);
+    }
     store_tile(lanes, tile, BNORM_TILE);
 }
 
-static NOINLINE void store_part(float *p, const float *lanes, size_t n, bool stream)
+static NOINLINE void store_part(void *p, bnorm_dtype type, const float *lanes, size_t n, bool stream)
 {
     v_f32 tile[V_TILE];
+    v_u16 halves[V_TILE];
     load_tile(tile, lanes, BNORM_TILE);
-    put_tile(p, tile, n, stream);
+    if (type == BNORM_F32) {
+        put_tile(p, tile, n, stream);
+    } else {
+        convert_halves(halves, tile, type);
+        const size_t stored = put_halves(p, halves, n, stream);
+        memcpy((uint16_t *)p + stored, (const uint16_t *)halves + stored, (n - stored) * sizeof(uint16_t));
+    }
 }
 
 /* `whole`: all of a tile, as a constant; else the first n lanes, and zeros. */
-static INLINE void load_lanes(v_f32 *tile, const float *p, size_t n, bool whole)
+static INLINE void load_lanes(v_f32 *tile, const void *p, bnorm_dtype type, size_t n, bool whole)
 {
     BNORM_ALIGNED float lanes[BNORM_TILE];
-    if (whole) {
+    if (whole && type == BNORM_F32) {
         load_tile(tile, p, BNORM_TILE);
+    } else if (whole) {
+        load_halves(tile, p, type);
     } else {
-        load_part(lanes, p, n);
+        load_part(lanes, p, type, n);
         load_tile(tile, lanes, BNORM_TILE);
     }
 }
 
 /* `stream`: whole vectors go past the caches. */
-static INLINE void store_lanes(float *p, const v_f32 *tile, size_t n, bool whole, bool stream)
+static INLINE void store_lanes(void *p, bnorm_dtype type, const v_f32 *tile, size_t n, bool whole, bool stream)
 {
     BNORM_ALIGNED float lanes[BNORM_TILE];
+    v_u16 halves[V_TILE];
     if (!whole) {
         store_tile(lanes, tile, BNORM_TILE);
-        store_part(p, lanes, n, stream);
+        store_part(p, type, lanes, n, stream);
+    } else if (type != BNORM_F32) {
+        convert_halves(halves, tile, type);
+        put_halves(p, halves, BNORM_TILE, stream);
     } else if (stream) {
         put_tile(p, tile, BNORM_TILE, true);
     } else {
@@ -108,16 +174,23 @@ static INLINE void store_lanes(float *p, const v_f32 *tile, size_t n, bool whole
     }
 }
 
-static INLINE void fetch_tile(const float *p)
+/* How many elements so many bytes are, without a division. */
+static INLINE size_t lanes_of(size_t bytes, bnorm_dtype type)
 {
-    for (size_t l = 0; l < BNORM_TILE; l += BNORM_LINE)
-        v_fetch(p + l);
+    return type == BNORM_F32 ? bytes / sizeof(float) : bytes / sizeof(uint16_t);
 }
 
-static INLINE void fetch_tile_far(const float *p)
+/* The lines of so many bytes. */
+static INLINE void fetch_bytes(const void *p, size_t bytes)
 {
-    for (size_t l = 0; l < BNORM_TILE; l += BNORM_LINE)
-        v_fetch_far(p + l);
+    for (size_t b = 0; b < bytes; b += BNORM_LINE)
+        v_fetch((const char *)p + b);
+}
+
+static INLINE void fetch_bytes_far(const void *p, size_t bytes)
+{
+    for (size_t b = 0; b < bytes; b += BNORM_LINE)
+        v_fetch_far((const char *)p + b);
 }
 
 static INLINE void add_tile(v_f32 *tile, const v_f32 *more)

@@ -92,6 +92,52 @@ static inline void v_stream(float *p, v_f32 v)
     _mm256_stream_ps(p, v);
 }
 
+/* As many values of 16 bits. */
+typedef __m128i v_u16;
+
+static inline v_u16 v_load_u16(const uint16_t *p)
+{
+    return _mm_loadu_si128((const __m128i *)(const void *)p);
+}
+
+static inline void v_store_u16(uint16_t *p, v_u16 v)
+{
+    _mm_storeu_si128((__m128i *)(void *)p, v);
+}
+
+static inline void v_stream_u16(uint16_t *p, v_u16 v)
+{
+    _mm_stream_si128((__m128i *)(void *)p, v);
+}
+
+/* Conversions with the bits of element.h. */
+static inline v_f32 v_of_bf16(v_u16 h)
+{
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16));
+}
+
+static inline v_u16 v_to_bf16(v_f32 v)
+{
+    const __m256i bits = _mm256_castps_si256(v), upper = _mm256_srli_epi32(bits, 16);
+    const __m256i odd = _mm256_and_si256(upper, _mm256_set1_epi32(1));
+    const __m256i rounded =
+        _mm256_srli_epi32(_mm256_add_epi32(_mm256_add_epi32(bits, odd), _mm256_set1_epi32(0x7fff)), 16);
+    const __m256i quiet = _mm256_or_si256(upper, _mm256_set1_epi32(0x40));
+    const __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(v, v, _CMP_UNORD_Q));
+    const __m256i h = _mm256_blendv_epi8(rounded, quiet, nan);
+    return _mm_packus_epi32(_mm256_castsi256_si128(h), _mm256_extracti128_si256(h, 1));
+}
+
+static inline v_f32 v_of_f16(v_u16 h)
+{
+    return _mm256_cvtph_ps(h);
+}
+
+static inline v_u16 v_to_f16(v_f32 v)
+{
+    return _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+
 /*
  * Starts to bring a cache line to the first cache, or to the second: for a stream of reads alone, as the first has too
  * few places for lines that take long. Macros, as gcc takes a function that does nothing else for one without effect.

@@ -77,6 +77,50 @@ static inline void v_stream(float *p, v_f32 v)
     _mm512_stream_ps(p, v);
 }
 
+/* As many values of 16 bits. */
+typedef __m256i v_u16;
+
+static inline v_u16 v_load_u16(const uint16_t *p)
+{
+    return _mm256_loadu_si256((const __m256i *)(const void *)p);
+}
+
+static inline void v_store_u16(uint16_t *p, v_u16 v)
+{
+    _mm256_storeu_si256((__m256i *)(void *)p, v);
+}
+
+static inline void v_stream_u16(uint16_t *p, v_u16 v)
+{
+    _mm256_stream_si256((__m256i *)(void *)p, v);
+}
+
+/* Conversions with the bits of element.h; vcvtneps2bf16 has others, as it flushes subnormals. */
+static inline v_f32 v_of_bf16(v_u16 h)
+{
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16));
+}
+
+static inline v_u16 v_to_bf16(v_f32 v)
+{
+    const __m512i bits = _mm512_castps_si512(v), upper = _mm512_srli_epi32(bits, 16);
+    const __m512i odd = _mm512_and_si512(upper, _mm512_set1_epi32(1));
+    const __m512i rounded =
+        _mm512_srli_epi32(_mm512_add_epi32(_mm512_add_epi32(bits, odd), _mm512_set1_epi32(0x7fff)), 16);
+    const __mmask16 nan = _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q);
+    return _mm512_cvtepi32_epi16(_mm512_mask_or_epi32(rounded, nan, upper, _mm512_set1_epi32(0x40)));
+}
+
+static inline v_f32 v_of_f16(v_u16 h)
+{
+    return _mm512_cvtph_ps(h);
+}
+
+static inline v_u16 v_to_f16(v_f32 v)
+{
+    return _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+
 /*
  * Starts to bring a cache line to the first cache, or to the second: for a stream of reads alone, as the first has too
  * few places for lines that take long. Macros, as gcc takes a function that does nothing else for one without effect.

@@ -87,6 +87,48 @@ static inline void v_stream(float *p, v_f32 v)
     vst1q_f32(p, v);
 }
 
+/* As many values of 16 bits. */
+typedef uint16x4_t v_u16;
+
+static inline v_u16 v_load_u16(const uint16_t *p)
+{
+    return vld1_u16(p);
+}
+
+static inline void v_store_u16(uint16_t *p, v_u16 v)
+{
+    vst1_u16(p, v);
+}
+
+static inline void v_stream_u16(uint16_t *p, v_u16 v)
+{
+    vst1_u16(p, v);
+}
+
+/* Conversions with the bits of element.h. */
+static inline v_f32 v_of_bf16(v_u16 h)
+{
+    return vreinterpretq_f32_u32(vshll_n_u16(h, 16));
+}
+
+static inline v_u16 v_to_bf16(v_f32 v)
+{
+    const uint32x4_t bits = vreinterpretq_u32_f32(v), upper = vshrq_n_u32(bits, 16);
+    const uint32x4_t odd = vandq_u32(upper, vdupq_n_u32(1)), quiet = vorrq_u32(upper, vdupq_n_u32(0x40));
+    const uint32x4_t rounded = vshrq_n_u32(vaddq_u32(vaddq_u32(bits, odd), vdupq_n_u32(0x7fff)), 16);
+    return vmovn_u32(vbslq_u32(vceqq_f32(v, v), rounded, quiet));
+}
+
+static inline v_f32 v_of_f16(v_u16 h)
+{
+    return vcvt_f32_f16(vreinterpret_f16_u16(h));
+}
+
+static inline v_u16 v_to_f16(v_f32 v)
+{
+    return vreinterpret_u16_f16(vcvt_f16_f32(v));
+}
+
 /*
  * Starts to bring a cache line to the first cache, or to the second: for a stream of reads alone, as the first has too
  * few places for lines that take long. Macros, as gcc takes a function that does nothing else for one without effect.

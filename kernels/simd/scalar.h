@@ -8,6 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "../element.h"
+
 #ifdef BNORM_SLEEF
 #ifndef FP_FAST_FMA
 #define FP_FAST_FMA /* else sleef.h hides what it has for one lane; these do not need the compiler's flags */
@@ -63,6 +65,44 @@ static inline v_f32 v_join_n(v_f32 a, v_f32 b, size_t n)
 static inline void v_stream(float *p, v_f32 v)
 {
     *p = v;
+}
+
+/* A value of 16 bits. */
+typedef uint16_t v_u16;
+
+static inline v_u16 v_load_u16(const uint16_t *p)
+{
+    return *p;
+}
+
+static inline void v_store_u16(uint16_t *p, v_u16 v)
+{
+    *p = v;
+}
+
+static inline void v_stream_u16(uint16_t *p, v_u16 v)
+{
+    *p = v;
+}
+
+static inline v_f32 v_of_bf16(v_u16 h)
+{
+    return bnorm_of_bf16(h);
+}
+
+static inline v_u16 v_to_bf16(v_f32 v)
+{
+    return bnorm_to_bf16(v);
+}
+
+static inline v_f32 v_of_f16(v_u16 h)
+{
+    return bnorm_of_f16(h);
+}
+
+static inline v_u16 v_to_f16(v_f32 v)
+{
+    return bnorm_to_f16(v);
 }
 
 /* Nothing: the compiler vectorises the loops around them, and does not know what would be worth it. */

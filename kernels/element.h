@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Elements of tensors, one at a time: what their types mean. Reading is exact; writing rounds once, to nearest even.
+ * These conversions define the bits that every ISA must give. None computes with subnormal numbers, so that a caller
+ * who has these flushed gets the same.
+ */
+#ifndef BNORM_ELEMENT_H
+#define BNORM_ELEMENT_H
+
+#include <stdint.h>
+#include <string.h>
+
+#include "../include/bnorm/bnorm.h"
+
+static inline float bnorm_float_of_bits(uint32_t bits)
+{
+    float value;
+    memcpy(&value, &bits, sizeof(value));
+    return value;
+}
+
+static inline uint32_t bnorm_bits_of_float(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof(bits));
+    return bits;
+}
+
+static inline float bnorm_of_bf16(uint16_t h)
+{
+    return bnorm_float_of_bits((uint32_t)h << 16);
+}
+
+/* A NaN keeps its sign and upper bits, and is quiet. */
+static inline uint16_t bnorm_to_bf16(float value)
+{
+    const uint32_t bits = bnorm_bits_of_float(value), odd = bits >> 16 & 1;
+    const uint32_t rounded = (bits + 0x7fff + odd) >> 16, nan = bits >> 16 | 0x40;
+    return (uint16_t)((bits & 0x7fffffff) > 0x7f800000 ? nan : rounded);
+}
+
+/* A NaN becomes quiet, as instructions make it. */
+static inline float bnorm_of_f16(uint16_t h)
+{
+    const uint32_t sign = (uint32_t)(h & 0x8000) << 16, bits = h & 0x7fff;
+    const uint32_t normal = (bits << 13) + (112u << 23), nan = bits > 0x7c00 ? 0x400000 : 0;
+    const uint32_t subnormal = bnorm_bits_of_float((float)(int32_t)bits * 0x1p-24f);
+    const uint32_t special = bits << 13 | 0x7f800000 | nan;
+    return bnorm_float_of_bits(sign | (bits >= 0x7c00 ? special : bits < 0x400 ? subnormal : normal));
+}
+
+static inline uint16_t bnorm_to_f16(float value)
+{
+    const uint32_t bits = bnorm_bits_of_float(value), sign = bits >> 16 & 0x8000, size = bits & 0x7fffffff;
+    const uint32_t odd = size >> 13 & 1, rounded = (size + 0xfff + odd - (112u << 23)) >> 13;
+    /* The last bit of 0.5 counts 2^-24, as that of a subnormal does: adding rounds to it. */
+    const uint32_t subnormal = bnorm_bits_of_float(bnorm_float_of_bits(size) + 0.5f) - 0x3f000000;
+    const uint32_t finite = size < 0x38800000 ? subnormal : size >= 0x477ff000 ? 0x7c00 : rounded;
+    return (uint16_t)(sign | (size > 0x7f800000 ? 0x7e00 | (size >> 13 & 0x1ff) : finite));
+}
+
+static inline size_t bnorm_size_of(bnorm_dtype type)
+{
+    return type == BNORM_F32 ? sizeof(float) : sizeof(uint16_t);
+}
+
+/* A tensor's elements from the i-th on. */
+static inline const void *bnorm_elements(const void *tensor, bnorm_dtype type, size_t i)
+{
+    return (const char *)tensor + i * bnorm_size_of(type);
+}
+
+static inline void *bnorm_output(void *tensor, bnorm_dtype type, size_t i)
+{
+    return (char *)tensor + i * bnorm_size_of(type);
+}
+
+static inline float bnorm_element(const void *tensor, bnorm_dtype type, size_t i)
+{
+    switch (type) {
+    case BNORM_BF16:
+        return bnorm_of_bf16(((const uint16_t *)tensor)[i]);
+    case BNORM_F16:
+        return bnorm_of_f16(((const uint16_t *)tensor)[i]);
+    default:
+        return ((const float *)tensor)[i];
+    }
+}
+
+#endif

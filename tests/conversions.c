@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Reading and writing 16-bit types: all values that can be read, and those around each boundary that writing rounds at,
+ * by portable C's conversions and through a kernel of each ISA that computes nothing else.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "buffer.h"
+#include "check.h"
+#include "dispatch/internal.h"
+#include "element.h"
+#include "inputs.h"
+
+enum { VALUES = 1 << 16, AROUND = 6, RANDOM = 1 << 18 };
+
+static uint32_t bits_of(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof(bits));
+    return bits;
+}
+
+static float float_of(uint32_t bits)
+{
+    float value;
+    memcpy(&value, &bits, sizeof(value));
+    return value;
+}
+
+/* y = (x - 0) * 1 + -0, which is x, but that a NaN may lose what it says. */
+static void convert(const bnorm_kernels *kernels, const void *x, bnorm_dtype from, void *y, bnorm_dtype to,
+                    size_t count, bool stream)
+{
+    static const float zero = 0.0f, one = 1.0f, minus_zero = -0.0f;
+    const bnorm_planes p = { .map = BNORM_NORMALISE,
+                             .stream = stream,
+                             .width = 1,
+                             .units = 1,
+                             .lanes = count,
+                             .x_type = from,
+                             .y_type = to,
+                             .x = x,
+                             .y = y,
+                             .k = { &zero, &one, &minus_zero } };
+    kernels->apply_planes(&p);
+    kernels->drain();
+}
+
+static void check_reading(bnorm_dtype type)
+{
+    buffer halves = buffer_new(VALUES * sizeof(uint16_t), FLUSH_END),
+           read = buffer_new(VALUES * sizeof(float), FLUSH_END);
+    uint16_t *const h = halves.data;
+    const float *const values = read.data;
+    const bnorm_kernels *kernels;
+    bool right = true;
+    for (size_t i = 0; i < VALUES; i++)
+        h[i] = (uint16_t)i;
+    for (size_t i = 0; i < VALUES; i++)
+        right = right && bits_of(bnorm_element(h, type, i)) == bits_of(of_half(type, h[i]));
+    check_context("%s, one at a time", type_name(type));
+    check(right, "a value is read wrongly");
+    for (size_t k = 0; (kernels = bnorm_kernels_at(k)) != NULL; k++) {
+        check_context("%s, %s", type_name(type), kernels->name);
+        convert(kernels, h, type, read.data, BNORM_F32, VALUES, false);
+        right = true;
+        for (size_t i = 0; i < VALUES; i++) {
+            const float exact = of_half(type, h[i]);
+            right = right && (isnan(exact) ? isnan(values[i]) : bits_of(values[i]) == bits_of(exact));
+        }
+        check(right, "a value is read wrongly");
+    }
+    buffer_free(&halves);
+    buffer_free(&read);
+}
+
+/* Of each 16-bit value, what lies around it and around the middle between it and the next, and all kinds of NaN. */
+static float *hard_to_write(bnorm_dtype type, size_t *count)
+{
+    float *values = malloc((VALUES * AROUND + RANDOM) * sizeof(*values));
+    random_state r = { check_seed() };
+    *count = 0;
+    for (uint32_t h = 0; h < VALUES; h++) {
+        const float value = of_half(type, (uint16_t)h), next = of_half(type, (uint16_t)(h + 1));
+        const float middle = isfinite(next) ? value + (next - value) / 2 : value;
+        for (int step = -1; step <= 1; step++) {
+            values[(*count)++] = float_of(bits_of(value) + (uint32_t)step);
+            values[(*count)++] = float_of(bits_of(middle) + (uint32_t)step);
+        }
+    }
+    for (size_t i = 0; i < RANDOM; i++)
+        values[(*count)++] = float_of((uint32_t)random_bits(&r) | (i % 4 ? 0 : 0x7f800000));
+    return values;
+}
+
+static void check_writing(bnorm_dtype type)
+{
+    size_t count;
+    float *values = hard_to_write(type, &count);
+    buffer halves = buffer_new(count * sizeof(uint16_t), FLUSH_END);
+    const uint16_t *const written = halves.data;
+    const bnorm_kernels *kernels;
+    bool right = true;
+    for (size_t i = 0; i < count; i++)
+        right = right &&
+                (type == BNORM_BF16 ? bnorm_to_bf16(values[i]) : bnorm_to_f16(values[i])) == halve(type, values[i]);
+    check_context("%s, one at a time", type_name(type));
+    check(right, "a value is written wrongly");
+    for (size_t k = 0; (kernels = bnorm_kernels_at(k)) != NULL; k++)
+        for (int stream = 0; stream < 2; stream++) {
+            check_context("%s, %s%s", type_name(type), kernels->name, stream ? ", past the caches" : "");
+            memset(halves.data, 0x5a, halves.bytes);
+            convert(kernels, values, BNORM_F32, halves.data, type, count, stream);
+            right = true;
+            for (size_t i = 0; i < count; i++)
+                right = right &&
+                        (isnan(values[i]) ? isnan(of_half(type, written[i])) : written[i] == halve(type, values[i]));
+            check(right, "a value is written wrongly");
+        }
+    free(values);
+    buffer_free(&halves);
+}
+
+/* On one machine NaNs agree too, sign and payload, on all ISAs. */
+static void check_nans(bnorm_dtype type)
+{
+    enum { NANS = 1 << 12 };
+    static float values[NANS];
+    static uint16_t expected[NANS], written[NANS];
+    random_state r = { check_seed() };
+    const bnorm_kernels *kernels;
+    for (size_t i = 0; i < NANS; i++)
+        values[i] = float_of((uint32_t)random_bits(&r) | 0x7fc00000);
+    convert(bnorm_kernels_at(bnorm_isa_count() - 1), values, BNORM_F32, expected, type, NANS, false);
+    for (size_t k = 0; (kernels = bnorm_kernels_at(k)) != NULL; k++) {
+        check_context("%s, NaN, %s", type_name(type), kernels->name);
+        convert(kernels, values, BNORM_F32, written, type, NANS, false);
+        check(memcmp(written, expected, sizeof(written)) == 0, "a NaN has other bits than portable C's");
+    }
+}
+
+int main(int argc, char **argv)
+{
+    check_start(argc, argv, "conversions");
+    for (bnorm_dtype type = BNORM_BF16; type <= BNORM_F16; type++) {
+        check_reading(type);
+        check_writing(type);
+        check_nans(type);
+    }
+    return check_finish();
+}
