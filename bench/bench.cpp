@@ -68,10 +68,17 @@ struct row {
     const layer *shape;
     std::string isa;
     size_t threads;
+    bnorm_dtype type = BNORM_F32;
 
     std::string name() const
     {
-        return op.name() + '/' + layout + "/f32/" + shape->name + '/' + isa + "/t" + std::to_string(threads);
+        return op.name() + '/' + layout + '/' + type_name(type) + '/' + shape->name + '/' + isa + "/t" +
+               std::to_string(threads);
+    }
+
+    size_t bytes() const
+    {
+        return op.tensors() * bnorm_size_of(type) * shape->elements();
     }
 };
 
@@ -85,7 +92,8 @@ public:
 
     void run(benchmark::State &state, const row &row)
     {
-        batch_norm norm(*row.shape, row.block, row.threads > 1 ? &executor : nullptr);
+        batch_norm norm(*row.shape, row.block, row.type, row.threads > 1 ? &executor : nullptr);
+        const void *x = buffers.x(row.type), *dy = buffers.dy(row.type);
         if (row.op.is_backward())
             norm.know(reference_of(row, norm));
         if (row.isa == "naive")
@@ -95,11 +103,11 @@ public:
             run_onednn(state, row, norm);
 #endif
         else if (row.isa == "unfused")
-            measure(state, row, norm, [&] { return norm.run_unfused(row.op, buffers.x(), buffers.dy(), buffers.y()); });
+            measure(state, row, norm, [&] { return norm.run_unfused(row.op, x, dy, buffers.y()); });
         else if (row.isa == "bare")
             run_bare(state, row);
         else
-            measure(state, row, norm, [&] { return norm.run(row.op, buffers.x(), buffers.dy(), buffers.y()); });
+            measure(state, row, norm, [&] { return norm.run(row.op, x, dy, buffers.y()); });
     }
 
 private:
@@ -148,7 +156,7 @@ private:
     {
         for (auto _ : state)
             state.SetIterationTime(seconds);
-        const size_t bytes = row.op.tensors() * sizeof(float) * row.shape->elements();
+        const size_t bytes = row.bytes();
         const double speed = static_cast<double>(bytes) / seconds;
         state.SetBytesProcessed(static_cast<int64_t>(bytes));
         state.counters["limit"] = speed / copy_limit(row, speed);
@@ -165,14 +173,15 @@ private:
         statistics given = { { norm.mean.begin(), norm.mean.end() }, { norm.var.begin(), norm.var.end() } };
         if (row.op.call != call::infer)
             given = reference_of(row, norm);
-        std::memset(buffers.y(), 0xff, norm.padded_elements() * sizeof(float)); // NaN: no row inherits a result
+        std::memset(buffers.y(), 0xff, norm.padded_elements() * bnorm_size_of(row.type)); // NaN: none is inherited
         bnorm_status status = other ? BNORM_OK : bnorm_set_isa(isa.c_str());
         if (status == BNORM_OK)
             status = call();
         if (status != BNORM_OK)
             return bnorm_status_string(status);
         // Plain sums lose digits; and a z so near ReLU's kink that it may be on either side moves its channel's means.
-        const double tolerance = other ? 1e-2 : row.op.is_backward() && !row.op.is_plain() ? 1e-4 : 1e-5;
+        const double rounding = row.type == BNORM_F32 ? 0 : row.type == BNORM_BF16 ? 0x1p-8 : 0x1p-11;
+        const double tolerance = (other ? 1e-2 : row.op.is_backward() && !row.op.is_plain() ? 1e-4 : 1e-5) + rounding;
         return row.op.is_backward() ? find_gradient_difference(norm, *row.op.epilogue, given, buffers, tolerance)
                                     : find_difference(norm, *row.op.epilogue, given, buffers, tolerance);
     }
@@ -190,11 +199,12 @@ private:
     // which is faster where the tensor is tiny.
     double copy_limit(const row &row, double speed)
     {
-        double &limit = limits[{ row.shape, row.op.name(), row.threads }];
+        double &limit = limits[{ row.shape, row.op.name(), row.threads, row.type }];
+        const size_t floats = row.bytes() / row.op.tensors() / sizeof(float);
         if (limit < speed) {
             const auto copy = [&](const bnorm_executor *executor) {
                 const float *other = row.op.tensors() == 3 ? buffers.dy() : nullptr;
-                return copy_speed(best_copy(), buffers.x(), other, buffers.y(), row.shape->elements(), executor);
+                return copy_speed(best_copy(), buffers.x(), other, buffers.y(), floats, executor);
             };
             limit = std::max(limit, copy(nullptr));
             if (row.threads > 1)
@@ -205,7 +215,8 @@ private:
 
     tensors buffers;
     const bnorm_executor executor;
-    std::map<std::tuple<const layer *, std::string, size_t>, double> limits; // by shape, operation, threads
+    // By shape, operation, threads and type.
+    std::map<std::tuple<const layer *, std::string, size_t, bnorm_dtype>, double> limits;
     std::map<std::pair<const layer *, size_t>, statistics> references; // by shape, block
 };
 
@@ -256,14 +267,26 @@ std::vector<row> fused_rows(const layer &shape, call call, size_t threads)
     return rows;
 }
 
+// What computes plain batch norm on tensors of a type, from the simplest to the best.
+std::vector<std::string> isas_of(bnorm_dtype type)
+{
+    std::vector<std::string> isas;
+    if (type == BNORM_F32)
+        isas.push_back("naive");
+#ifdef BENCH_ONEDNN
+    if (onednn_has(type))
+        isas.push_back("onednn");
+#endif
+    for (size_t i = bnorm_isa_count(); i-- > 0;)
+        isas.push_back(bnorm_isa_name(i));
+    return isas;
+}
+
 std::vector<row> all_rows(const std::vector<layer> &layers, size_t threads)
 {
-    std::vector<std::string> isas = { "naive" };
-#ifdef BENCH_ONEDNN
-    isas.push_back("onednn");
-#endif
-    for (size_t i = bnorm_isa_count(); i-- > 0;) // from portable C to the best
-        isas.push_back(bnorm_isa_name(i));
+    const std::pair<bnorm_dtype, std::vector<std::string>> types[] = { { BNORM_F32, isas_of(BNORM_F32) },
+                                                                       { BNORM_BF16, isas_of(BNORM_BF16) },
+                                                                       { BNORM_F16, isas_of(BNORM_F16) } };
     std::vector<size_t> thread_counts = { 1 };
     if (threads > 1)
         thread_counts.push_back(threads);
@@ -276,8 +299,9 @@ std::vector<row> all_rows(const std::vector<layer> &layers, size_t threads)
                 for (const auto &[layout, block] :
                      { std::pair{ "nchw", size_t{ 1 } }, std::pair{ "nhwc", shape.channels },
                        std::pair{ "nchw16c", size_t{ 16 } } })
-                    for (const std::string &isa : isas)
-                        rows.push_back({ op, layout, block, &shape, isa, count });
+                    for (const auto &[type, isas] : types)
+                        for (const std::string &isa : isas)
+                            rows.push_back({ op, layout, block, &shape, isa, count, type });
             const std::vector<row> fused = fused_rows(shape, call, threads);
             rows.insert(rows.end(), fused.begin(), fused.end());
         }
@@ -385,7 +409,7 @@ int main(int argc, char **argv)
     const std::vector<row> rows = all_rows(layers, pool.executor().width);
     size_t largest = 0;
     for (const row &row : rows)
-        largest = std::max(largest, batch_norm(*row.shape, row.block, nullptr).padded_elements());
+        largest = std::max(largest, batch_norm(*row.shape, row.block, row.type, nullptr).padded_elements());
 
     session session(largest, pool.executor());
     for (const row &row : rows)

@@ -23,10 +23,18 @@ inline void keep_openmp_on(const std::vector<int> &cpus)
     stay_on(cpus[static_cast<size_t>(omp_get_thread_num())]);
 }
 
+inline dnnl::memory::data_type onednn_type(bnorm_dtype type)
+{
+    using dnnl::memory;
+    return type == BNORM_F32    ? memory::data_type::f32
+           : type == BNORM_BF16 ? memory::data_type::bf16
+                                : memory::data_type::f16;
+}
+
 class onednn_batch_norm
 {
 public:
-    onednn_batch_norm(operation op, batch_norm &norm, const tensors &buffers, size_t threads)
+    onednn_batch_norm(operation op, batch_norm &norm, tensors &buffers, size_t threads)
         : threads(static_cast<int>(threads)), engine(dnnl::engine::kind::cpu, 0), stream(engine)
     {
         using dnnl::memory;
@@ -38,21 +46,22 @@ public:
         const memory::format_tag tag = s.block == 1            ? memory::format_tag::nchw
                                        : s.block == s.channels ? memory::format_tag::nhwc
                                                                : memory::format_tag::nChw16c;
-        const memory::desc data(dims, memory::data_type::f32, tag);
+        const bnorm_dtype type = s.in.dtype;
+        const memory::desc data(dims, onednn_type(type), tag);
         const memory::desc channels({ dim(s.channels) }, memory::data_type::f32, memory::format_tag::x);
-        const auto tensor = [&](const float *values) { return memory(data, engine, const_cast<float *>(values)); };
+        const auto tensor = [&](const void *values) { return memory(data, engine, const_cast<void *>(values)); };
         const auto array = [&](std::vector<float> &values) { return memory(channels, engine, values.data()); };
         if (op.is_backward())
             primitive = dnnl::batch_normalization_backward(backward_descriptor(data));
         else
             primitive = dnnl::batch_normalization_forward(forward_descriptor(op, data));
-        arguments = { { DNNL_ARG_SRC, tensor(buffers.x()) },
+        arguments = { { DNNL_ARG_SRC, tensor(buffers.x(type)) },
                       { DNNL_ARG_MEAN, array(norm.mean) },
                       { DNNL_ARG_VARIANCE, array(norm.var) },
                       { DNNL_ARG_SCALE, array(norm.gamma) },
                       { DNNL_ARG_SHIFT, array(norm.beta) } };
         if (op.is_backward()) {
-            arguments[DNNL_ARG_DIFF_DST] = tensor(buffers.dy());
+            arguments[DNNL_ARG_DIFF_DST] = tensor(buffers.dy(type));
             arguments[DNNL_ARG_DIFF_SRC] = tensor(buffers.y());
             arguments[DNNL_ARG_DIFF_SCALE] = array(norm.dgamma);
             arguments[DNNL_ARG_DIFF_SHIFT] = array(norm.dbeta);
@@ -154,5 +163,18 @@ private:
     step_arguments arguments;
     std::vector<std::pair<dnnl::primitive, step_arguments>> steps;
 };
+
+// Whether this oneDNN has batch norm of that type on this CPU.
+inline bool onednn_has(bnorm_dtype type)
+try {
+    const layer tiny = { "tiny", 1, 16, 4 };
+    const operation op = { call::infer, &epilogues[0] };
+    batch_norm norm(tiny, 16, type, nullptr);
+    tensors buffers(tiny.elements());
+    onednn_batch_norm(op, norm, buffers, 1).run();
+    return true;
+} catch (const dnnl::error &) {
+    return false;
+}
 
 #endif

@@ -60,7 +60,7 @@ def speeds(cells, isas):
 
 def compared(isas):
     """What the best one is compared with."""
-    return [isa for isa in ("scalar", "onednn", "unfused", "bare", "none") if isa in isas]
+    return [isa for isa in ("f32", "scalar", "onednn", "unfused", "bare", "none") if isa in isas]
 
 
 def mean_cells(all_cells, isas):
@@ -95,7 +95,8 @@ def print_context(context, best):
     print(f"oneDNN. limit: {best} as a fraction of the best copy of that size, in backward of the best loop that makes one")
     print("tensor of two. cold: the tensors together exceed the last-level cache. t1, t2 ...: threads.\n")
     print("op+epilogue: a residual counts as read. none: the same call without the epilogue; unfused: batch norm and then the")
-    print("epilogue, in two calls; bare: the activation alone, from one tensor to another; onednn: a primitive for each.\n")
+    print("epilogue, in two calls; bare: the activation alone, from one tensor to another; onednn: a primitive for each.")
+    print("f32: the same call on floats, which are twice as many bytes.\n")
 
 
 def main(path):
@@ -119,6 +120,11 @@ def main(path):
             isas.insert(0, "none")
             for shape, cells in shapes.items():
                 cells["none"] = base.get(shape, {}).get(best)
+        floats = groups.get((op, layout, "f32", threads), {})
+        if dtype != "f32" and floats:
+            isas.insert(0, "f32")
+            for shape, cells in shapes.items():
+                cells["f32"] = floats.get(shape, {}).get(best)
         columns = isas + ["/" + isa for isa in compared(isas)] + ["limit"]
         print(f"## {op} {layout} {dtype} {threads}\n")
         lines = []

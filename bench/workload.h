@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
+#include <map>
 #include <memory>
 #include <new>
 #include <sstream>
@@ -20,6 +21,7 @@
 #endif
 
 #include "bnorm/bnorm.h"
+#include "kernels/element.h"
 #include "naive.h"
 
 struct layer {
@@ -65,17 +67,29 @@ inline float noise(uint64_t index)
     return static_cast<float>(sum - 2 * 0xffff) * (1.7320508f / 0x10000);
 }
 
+inline std::string type_name(bnorm_dtype type)
+{
+    return type == BNORM_F32 ? "f32" : type == BNORM_BF16 ? "bf16" : "f16";
+}
+
+// A value that all types have: of eight significant bits.
+inline float coarse(float value)
+{
+    return std::nearbyint(value * 64) / 64;
+}
+
 // The buffers that all rows and copies share, allocated once. In huge pages where the system has them, because small
 // ones lie differently in the cache in every process: four runs of one hot row gave 33 to 55 GB/s in small pages, 55 in
 // huge ones. Copies run in the same buffers, so the limit is as fair.
 class tensors
 {
 public:
-    explicit tensors(size_t count) : x_memory(allocate(count)), dy_memory(allocate(count)), y_memory(allocate(count))
+    explicit tensors(size_t count)
+        : count(count), x_memory(allocate(count)), dy_memory(allocate(count)), y_memory(allocate(count))
     {
         for (size_t i = 0; i < count; i++) {
-            x_memory.get()[i] = 0.5f + noise(i);
-            dy_memory.get()[i] = noise(~i);
+            x_memory.get()[i] = 0.5f + coarse(noise(i));
+            dy_memory.get()[i] = coarse(noise(~i));
         }
     }
 
@@ -90,6 +104,21 @@ public:
     float *y() const // or dx
     {
         return y_memory.get();
+    }
+
+    // The same values as elements of a type.
+    const void *x(bnorm_dtype type)
+    {
+        return type == BNORM_F32 ? x() : converted(x_halves, type, x());
+    }
+    const void *dy(bnorm_dtype type)
+    {
+        return type == BNORM_F32 ? dy() : converted(dy_halves, type, dy());
+    }
+    // An element of y, which is of that type.
+    double y(bnorm_dtype type, size_t i) const
+    {
+        return bnorm_element(y(), type, i);
     }
 
 private:
@@ -114,7 +143,21 @@ private:
         return memory(static_cast<float *>(start));
     }
 
+    const void *converted(std::map<bnorm_dtype, memory> &kept, bnorm_dtype type, const float *from)
+    {
+        const auto [halves, is_new] = kept.try_emplace(type);
+        if (is_new) {
+            halves->second = allocate(count / 2 + 1);
+            auto *to = reinterpret_cast<uint16_t *>(halves->second.get());
+            for (size_t i = 0; i < count; i++)
+                to[i] = type == BNORM_BF16 ? bnorm_to_bf16(from[i]) : bnorm_to_f16(from[i]);
+        }
+        return halves->second.get();
+    }
+
+    const size_t count;
     memory x_memory, dy_memory, y_memory;
+    std::map<bnorm_dtype, memory> x_halves, dy_halves;
 };
 
 enum class call { infer, train, backward };
@@ -216,11 +259,10 @@ struct statistics {
 class batch_norm
 {
 public:
-    batch_norm(const layer &layer, size_t block, const bnorm_executor *executor)
-        : shape(bnorm_blocked(layer.batch, layer.channels, layer.points, block)), executor(executor),
-          gamma(padded_channels()), beta(padded_channels()), mean(padded_channels()), var(padded_channels()),
-          dgamma(padded_channels()), dbeta(padded_channels()), saved_mean(layer.channels),
-          saved_mean_low(layer.channels), saved_rstd(layer.channels)
+    batch_norm(const layer &layer, size_t block, bnorm_dtype type, const bnorm_executor *executor)
+        : shape(shape_of(layer, block, type)), executor(executor), gamma(padded_channels()), beta(padded_channels()),
+          mean(padded_channels()), var(padded_channels()), dgamma(padded_channels()), dbeta(padded_channels()),
+          saved_mean(layer.channels), saved_mean_low(layer.channels), saved_rstd(layer.channels)
     {
         for (size_t c = 0; c < layer.channels; c++) {
             gamma[c] = 1 + 0.25f * noise(4 * c);
@@ -236,7 +278,7 @@ public:
     }
 
     // As a framework calls it: with all parameters, and training with all statistics.
-    bnorm_status run(operation op, const float *x, const float *dy, float *y)
+    bnorm_status run(operation op, const void *x, const void *dy, void *y)
     {
         bnorm_epilogue fused = {};
         fused.struct_size = sizeof(fused);
@@ -287,7 +329,7 @@ public:
 
     // Batch norm and then what follows it, in a second call that normalises by a mean of 0 and a variance of 1;
     // backward the other way round.
-    bnorm_status run_unfused(operation op, const float *x, const float *dy, float *y)
+    bnorm_status run_unfused(operation op, const void *x, const void *dy, void *y)
     {
         const operation plain = { op.call, &epilogues[0] };
         const std::vector<float> zeros(shape.channels), ones(shape.channels, 1.0f);
@@ -367,6 +409,13 @@ public:
     std::vector<float> dgamma, dbeta;
 
 private:
+    static bnorm_shape shape_of(const layer &layer, size_t block, bnorm_dtype type)
+    {
+        bnorm_shape shape = bnorm_blocked(layer.batch, layer.channels, layer.points, block);
+        shape.in.dtype = shape.out.dtype = type;
+        return shape;
+    }
+
     std::vector<float> saved_mean, saved_mean_low, saved_rstd, naive_scratch;
     std::vector<unsigned char> workspace;
 };
@@ -410,7 +459,8 @@ inline statistics batch_statistics(const batch_norm &norm, const float *x)
 inline std::string find_difference(const batch_norm &norm, const epilogue &epilogue, const statistics &given,
                                    const tensors &buffers, double tolerance)
 {
-    const float *x = buffers.x(), *y = buffers.y(), *residual = epilogue.residual ? buffers.dy() : nullptr;
+    const float *x = buffers.x(), *residual = epilogue.residual ? buffers.dy() : nullptr;
+    const bnorm_dtype type = norm.shape.out.dtype;
     const size_t lanes = norm.shape.block;
     std::vector<double> scale(norm.padded_channels());
     for (size_t c = 0; c < scale.size(); c++)
@@ -427,7 +477,7 @@ inline std::string find_difference(const batch_norm &norm, const epilogue &epilo
             if (c >= norm.shape.channels)
                 continue; // padding
             const double want = expected(i, c);
-            if (std::abs(y[i] - want) <= tolerance * (1 + std::abs(want)))
+            if (std::abs(buffers.y(type, i) - want) <= tolerance * (1 + std::abs(want)))
                 continue;
             wrong++;
             wrong_element = i;
@@ -438,7 +488,7 @@ inline std::string find_difference(const batch_norm &norm, const epilogue &epilo
         return {};
     std::ostringstream words;
     words << wrong << " elements differ, such as " << wrong_element << " in channel " << wrong_channel << ": "
-          << y[wrong_element] << " instead of " << expected(wrong_element, wrong_channel);
+          << buffers.y(type, wrong_element) << " instead of " << expected(wrong_element, wrong_channel);
     return words.str();
 }
 
@@ -469,7 +519,7 @@ inline std::string find_gradient_difference(const batch_norm &norm, const epilog
             const double want = norm.gamma[c] * rstd[c] * centered;
             const double z = normalised(i, c) * norm.gamma[c] + norm.beta[c];
             const bool kink = epilogue.activation == BNORM_RELU && std::abs(z) < 1e-5; // either side is right
-            wrong += !kink && !(std::abs(buffers.y()[i] - want) <= tolerance * (1 + std::abs(want)));
+            wrong += !kink && !(std::abs(buffers.y(norm.shape.in.dtype, i) - want) <= tolerance * (1 + std::abs(want)));
         }
     });
     for (size_t c = 0; c < norm.shape.channels; c++) {

@@ -97,3 +97,9 @@ void round_elements(bnorm_dtype type, float *values, size_t count)
     for (size_t i = 0; type != BNORM_F32 && i < count; i++)
         values[i] = of_half(type, halve(type, values[i]));
 }
+
+double half_unit(bnorm_dtype type, float value)
+{
+    const int exponent = exponent_of(fabs((double)value)), least = least_exponent(type);
+    return type == BNORM_F32 ? 0 : power((exponent < least ? least : exponent) - fraction_bits(type) - 1);
+}

@@ -15,6 +15,8 @@ float of_half(bnorm_dtype type, uint16_t bits);
 /* Values of a type, each stored as that type; and back. */
 void store_elements(bnorm_dtype type, void *to, const float *values, size_t count);
 void load_elements(bnorm_dtype type, float *values, const void *from, size_t count);
+/* Half of what the last place of a value counts, by which rounding is off at most; of floats 0. */
+double half_unit(bnorm_dtype type, float value);
 /* Rounds each to a value of the type. */
 void round_elements(bnorm_dtype type, float *values, size_t count);
 
