@@ -136,16 +136,24 @@ static INLINE void fetch_ahead(piece *p)
     }
 }
 
-/* Lanes before the first whose vector in y is aligned. */
-static inline size_t lanes_to_aligned(const void *y, bnorm_dtype type)
+/* What is stored at once: so many bytes, and lanes of y's type; portable C does not care. */
+enum { STORE = V_LANES * sizeof(float) };
+
+static INLINE size_t store_lanes_of(bnorm_dtype type)
 {
-    return (0 - (uintptr_t)y / bnorm_size_of(type)) % V_LANES;
+    return V_LANES == 1 ? 1 : lanes_of(STORE, type);
 }
 
-/* Lanes after `rest` others up to a whole vector. */
-static inline size_t lanes_to_whole(size_t rest)
+/* Lanes before the first in y that is aligned to a store. */
+static INLINE size_t lanes_to_aligned(const void *y, bnorm_dtype type)
 {
-    return (0 - rest) % V_LANES;
+    return V_LANES == 1 ? 0 : lanes_of((0 - (uintptr_t)y) % STORE, type);
+}
+
+/* Lanes after `rest` others up to a whole store. */
+static INLINE size_t lanes_to_whole(size_t rest, bnorm_dtype type)
+{
+    return (0 - rest) & (store_lanes_of(type) - 1);
 }
 
 /* Of a vector, d = x - center and dz, what kernels.h says of dx. */
@@ -345,7 +353,7 @@ static INLINE void apply_units(const bnorm_planes *planes, bool plain, bool chan
     /* Stores can be aligned where a vector then still begins with a row's first lane. */
     const size_t to_aligned = lanes_to_aligned(p.y, p.y_type), lanes = planes->lanes;
     const size_t width = channels ? 1 : planes->width;
-    const bool whole = lanes >= V_LANES, aligned = whole && to_aligned % width == 0;
+    const bool whole = lanes >= store_lanes_of(p.y_type), aligned = whole && to_aligned % width == 0;
     p.lanes = planes->units * lanes;
     p.stream = planes->stream && aligned;
     p.fetch_lanes = planes->fetch ? planes->fetch_units * lanes : 0;
@@ -361,7 +369,7 @@ static INLINE void apply_units(const bnorm_planes *planes, bool plain, bool chan
     for (size_t u = 0;; u++, end += lanes) {
         const bool last = u == planes->units;
         const size_t rest = end - l;
-        const size_t n = rest + (last ? 0 : u ? (whole ? lanes_to_whole(rest) : 0) : aligned ? to_aligned : 0);
+        const size_t n = rest + (last ? 0 : u ? (whole ? lanes_to_whole(rest, p.y_type) : 0) : aligned ? to_aligned : 0);
         before = now;
         if (!last && channels)
             EACH_USED(map, now.k[c] = v_set1(*unit.k[c]));
@@ -389,10 +397,10 @@ static INLINE void apply_units(const bnorm_planes *planes, bool plain, bool chan
 /* The last lanes of a row and then its first. */
 static NOINLINE void load_seam(float *seam, const float *row, size_t width)
 {
-    const size_t last = smaller(width, BNORM_TILE), first = smaller(width, V_LANES);
+    const size_t some = smaller(width, BNORM_TILE);
     memset(seam, 0, SEAM * sizeof(*seam));
-    memcpy(seam + BNORM_TILE - last, row + width - last, last * sizeof(*row));
-    memcpy(seam + BNORM_TILE, row, first * sizeof(*row));
+    memcpy(seam + BNORM_TILE - some, row + width - some, some * sizeof(*row));
+    memcpy(seam + BNORM_TILE, row, some * sizeof(*row));
 }
 
 /* Adjacent rows, one after the other: several at a time were slower from memory. Several are a vector wide at least. */
@@ -400,10 +408,12 @@ static INLINE void apply_adjacent(const piece *p, size_t rows, size_t width, siz
                                   const coefficients *seam, bnorm_map map)
 {
     const bool aligning = (p->stream || p->lanes > 2 * BNORM_TILE) && !padding;
+    const bool whole = width >= store_lanes_of(p->y_type);
     const size_t head = aligning ? smaller(lanes_to_aligned(p->y, p->y_type), width) : 0;
     size_t l = 0, end = 0;
     for (size_t row = 0;; row++, end += width) {
-        const size_t rest = end - l, n = rest + (row == 0 ? head : row < rows ? lanes_to_whole(rest) : 0);
+        const size_t rest = end - l;
+        const size_t n = rest + (row == 0 ? head : row < rows && whole ? lanes_to_whole(rest, p->y_type) : 0);
         if (n) {
             const source k = in_memory(seam, BNORM_TILE - rest);
             apply_part(p, l, n, row < rows ? n : n + padding, k, map);
@@ -477,8 +487,8 @@ static INLINE void apply_pieces(const bnorm_rows *r, bool plain, const row_piece
     piece p = { .x = r->x, .dy = r->dy, .y = r->y, .at = r->at };
     set_types(&p, plain, r->x_type, r->dy_type, r->y_type, r->fusion);
     /* Rows that end in padding are not aligned one by one. */
-    const bool aligned = !padding || (lanes_to_aligned(r->y, p.y_type) == 0 && r->y_stride % V_LANES == 0);
-    p.stream = r->stream && aligned;
+    const bool aligned = !padding || (lanes_to_aligned(r->y, p.y_type) == 0 && lanes_to_whole(r->y_stride, p.y_type) == 0);
+    p.stream = r->stream && aligned && (s->rows == 1 || s->width >= store_lanes_of(p.y_type));
     if (plain && !s->rest && s->rows == 1 && r->width <= BNORM_TILE && r->width % V_LANES == 0) {
         apply_narrow(r, p, given, map);
         return;

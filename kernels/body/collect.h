@@ -190,18 +190,29 @@ static INLINE void collect_tiles(inputs in, size_t x_stride, size_t dy_stride, s
         collect_floats(in, BNORM_TILE, p, t, terms);
 }
 
+static INLINE void copy_tile(tile_pivots *p, const tile_pivots *from_p, tile_sums *t, const tile_sums *from_t,
+                             bnorm_terms terms)
+{
+    for (size_t v = 0; v < V_TILE; v++) {
+        EACH_PIVOT(terms, p->p[i][v] = from_p->p[i][v]);
+        EACH_SUM(terms, t->sum[i][v] = from_t->sum[i][v]);
+    }
+}
+
 /* Either rows of a tile, or one that is less. */
 static INLINE void collect_rows_any(inputs in, size_t x_stride, size_t dy_stride, size_t rows, size_t n,
                                     const tile_pivots *given, tile_sums *sums, bnorm_terms terms)
 {
-    const tile_pivots p = *given; /* in registers, where there are enough */
-    tile_sums t = *sums;
+    tile_pivots p; /* one by one: in registers, where there are enough */
+    tile_sums t;
+    copy_tile(&p, given, &t, sums, terms);
     if (n < BNORM_TILE)
         collect_any(in, n, &p, &t, false, terms);
     else
         for (; rows; rows--, in = ahead(in, x_stride, dy_stride, terms))
             collect_any(in, BNORM_TILE, &p, &t, true, terms);
-    *sums = t;
+    for (size_t v = 0; v < V_TILE; v++)
+        EACH_SUM(terms, sums->sum[i][v] = t.sum[i][v]);
 }
 
 static NOINLINE void collect_copied(inputs in, size_t x_stride, size_t dy_stride, size_t rows, size_t n,
@@ -225,10 +236,7 @@ static INLINE void collect_apiece(inputs in, size_t x_stride, size_t dy_stride, 
         collect_copied(in, x_stride, dy_stride, rows, n, p, t, terms);
         return;
     }
-    for (size_t v = 0; v < V_TILE; v++) {
-        EACH_PIVOT(terms, pivots_copy.p[i][v] = p->p[i][v]);
-        EACH_SUM(terms, sums_copy.sum[i][v] = t->sum[i][v]);
-    }
+    copy_tile(&pivots_copy, p, &sums_copy, t, terms);
     collect_copied(in, x_stride, dy_stride, rows, n, &pivots_copy, &sums_copy, terms);
     for (size_t v = 0; v < V_TILE; v++)
         EACH_SUM(terms, t->sum[i][v] = sums_copy.sum[i][v]);

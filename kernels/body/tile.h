@@ -80,66 +80,68 @@ static INLINE void put_tile(float *y, const v_f32 *tile, size_t n, bool stream)
 #define CONVERTS INLINE
 #endif
 
-/* A tile of 16 bits an element. */
-static CONVERTS void load_halves(v_f32 *tile, const uint16_t *p, bnorm_dtype type)
-{
-    if (type == BNORM_BF16)
-        for (size_t v = 0; v < V_TILE; v++)
-            tile[v] = v_of_bf16(v_load_u16(p + v * V_LANES));
-    else
-        for (size_t v = 0; v < V_TILE; v++)
-            tile[v] = v_of_f16(v_load_u16(p + v * V_LANES));
-}
+enum { V_PAIRS = V_TILE / 2 }; /* as which a tile of 16 bits an element is read and written */
 
-static CONVERTS void convert_halves(v_u16 *halves, const v_f32 *tile, bnorm_dtype type)
+/* Of its first n lanes; the others are zero. */
+static CONVERTS void load_halves(v_f32 *tile, const uint16_t *p, bnorm_dtype type, size_t n)
 {
-    if (type == BNORM_BF16)
-        for (size_t v = 0; v < V_TILE; v++)
-            halves[v] = v_to_bf16(tile[v]);
-    else
-        for (size_t v = 0; v < V_TILE; v++)
-            halves[v] = v_to_f16(tile[v]);
-}
-
-/* The whole vectors of n lanes; returns how many lanes these are. */
-static INLINE size_t put_halves(uint16_t *p, const v_u16 *halves, size_t n, bool stream)
-{
-    size_t v = 0;
-    for (; v < V_TILE && (v + 1) * V_LANES <= n; v++) {
-        if (stream)
-            v_stream_u16(p + v * V_LANES, halves[v]);
+    v_u16 halves[V_PAIRS];
+    for (size_t i = 0; i < V_PAIRS; i++) {
+        const size_t first = i * 2 * V_LANES;
+        if (first + 2 * V_LANES <= n)
+            halves[i] = v_load_u16(p + first);
+        else if (first < n)
+            halves[i] = v_load_u16_n(p + first, n - first);
         else
-            v_store_u16(p + v * V_LANES, halves[v]);
+            halves[i] = v_zero_u16();
     }
-    return v * V_LANES;
+    if (type == BNORM_BF16)
+        for (size_t i = 0; i < V_PAIRS; i++)
+            v_of_bf16(tile + 2 * i, halves[i]);
+    else
+        for (size_t i = 0; i < V_PAIRS; i++)
+            v_of_f16(tile + 2 * i, halves[i]);
+}
+
+/* The first n lanes of it. */
+static CONVERTS void store_halves(uint16_t *p, const v_f32 *tile, bnorm_dtype type, size_t n, bool stream)
+{
+    v_u16 halves[V_PAIRS];
+    if (type == BNORM_BF16)
+        for (size_t i = 0; i < V_PAIRS; i++)
+            halves[i] = v_to_bf16(tile + 2 * i);
+    else
+        for (size_t i = 0; i < V_PAIRS; i++)
+            halves[i] = v_to_f16(tile + 2 * i);
+    for (size_t i = 0, first = 0; i < V_PAIRS; i++, first += 2 * V_LANES) {
+        if (first + 2 * V_LANES <= n && stream)
+            v_stream_u16(p + first, halves[i]);
+        else if (first + 2 * V_LANES <= n)
+            v_store_u16(p + first, halves[i]);
+        else if (first < n)
+            v_store_u16_n(p + first, halves[i], n - first);
+    }
 }
 
 /* Parts of tiles by way of memory, in one place: their branches are long. */
 static NOINLINE void load_part(float *lanes, const void *p, bnorm_dtype type, size_t n)
 {
     v_f32 tile[V_TILE];
-    BNORM_ALIGNED uint16_t halves[BNORM_TILE] = { 0 };
-    if (type == BNORM_F32) {
+    if (type == BNORM_F32)
         load_tile(tile, p, n);
-    } else {
-        memcpy(halves, p, n * sizeof(*halves));
-        load_halves(tile, halves, type);
-    }
+    else
+        load_halves(tile, p, type, n);
     store_tile(lanes, tile, BNORM_TILE);
 }
 
 static NOINLINE void store_part(void *p, bnorm_dtype type, const float *lanes, size_t n, bool stream)
 {
     v_f32 tile[V_TILE];
-    v_u16 halves[V_TILE];
     load_tile(tile, lanes, BNORM_TILE);
-    if (type == BNORM_F32) {
+    if (type == BNORM_F32)
         put_tile(p, tile, n, stream);
-    } else {
-        convert_halves(halves, tile, type);
-        const size_t stored = put_halves(p, halves, n, stream);
-        memcpy((uint16_t *)p + stored, (const uint16_t *)halves + stored, (n - stored) * sizeof(uint16_t));
-    }
+    else
+        store_halves(p, tile, type, n, stream);
 }
 
 /* `whole`: all of a tile, as a constant; else the first n lanes, and zeros. */
@@ -149,7 +151,7 @@ static INLINE void load_lanes(v_f32 *tile, const void *p, bnorm_dtype type, size
     if (whole && type == BNORM_F32) {
         load_tile(tile, p, BNORM_TILE);
     } else if (whole) {
-        load_halves(tile, p, type);
+        load_halves(tile, p, type, BNORM_TILE);
     } else {
         load_part(lanes, p, type, n);
         load_tile(tile, lanes, BNORM_TILE);
@@ -160,13 +162,11 @@ static INLINE void load_lanes(v_f32 *tile, const void *p, bnorm_dtype type, size
 static INLINE void store_lanes(void *p, bnorm_dtype type, const v_f32 *tile, size_t n, bool whole, bool stream)
 {
     BNORM_ALIGNED float lanes[BNORM_TILE];
-    v_u16 halves[V_TILE];
     if (!whole) {
         store_tile(lanes, tile, BNORM_TILE);
         store_part(p, type, lanes, n, stream);
     } else if (type != BNORM_F32) {
-        convert_halves(halves, tile, type);
-        put_halves(p, halves, BNORM_TILE, stream);
+        store_halves(p, tile, type, BNORM_TILE, stream);
     } else if (stream) {
         put_tile(p, tile, BNORM_TILE, true);
     } else {

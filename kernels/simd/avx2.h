@@ -92,50 +92,122 @@ static inline void v_stream(float *p, v_f32 v)
     _mm256_stream_ps(p, v);
 }
 
-/* As many values of 16 bits. */
-typedef __m128i v_u16;
+/* Twice as many values of 16 bits: a pair of vectors. */
+typedef __m256i v_u16;
+
+static inline v_u16 v_zero_u16(void)
+{
+    return _mm256_setzero_si256();
+}
 
 static inline v_u16 v_load_u16(const uint16_t *p)
 {
-    return _mm_loadu_si128((const __m128i *)(const void *)p);
+    return _mm256_loadu_si256((const __m256i *)(const void *)p);
+}
+
+/* The first n values, n < 8, in the lower half of a register; each load is of values that are there. */
+static inline __m128i v_load_few_u16(const uint16_t *p, size_t n)
+{
+    __m128i v = _mm_setzero_si128();
+    if (n & 1)
+        v = _mm_insert_epi16(v, p[n - 1], 0);
+    if (n & 2)
+        v = _mm_or_si128(_mm_slli_si128(v, 4), _mm_loadu_si32(p + (n & 4)));
+    if (n & 4)
+        v = _mm_or_si128(_mm_slli_si128(v, 8), _mm_loadu_si64(p));
+    return v;
+}
+
+/* The first n values, 0 < n <= 2 * V_LANES; the others are zero and are not read. */
+static inline v_u16 v_load_u16_n(const uint16_t *p, size_t n)
+{
+    const __m128i *const eight = (const __m128i *)(const void *)p;
+    if (n == 16)
+        return v_load_u16(p);
+    if (n >= 8)
+        return _mm256_set_m128i(v_load_few_u16(p + 8, n - 8), _mm_loadu_si128(eight));
+    return _mm256_castsi128_si256(v_load_few_u16(p, n));
 }
 
 static inline void v_store_u16(uint16_t *p, v_u16 v)
 {
-    _mm_storeu_si128((__m128i *)(void *)p, v);
+    _mm256_storeu_si256((__m256i *)(void *)p, v);
+}
+
+static inline void v_store_u16_n(uint16_t *p, v_u16 v, size_t n)
+{
+    __m128i part = _mm256_castsi256_si128(v);
+    if (n & 16) {
+        v_store_u16(p, v);
+        return;
+    }
+    if (n & 8) {
+        _mm_storeu_si128((__m128i *)(void *)p, part);
+        part = _mm256_extracti128_si256(v, 1);
+        p += 8;
+    }
+    if (n & 4) {
+        _mm_storeu_si64(p, part);
+        part = _mm_srli_si128(part, 8);
+        p += 4;
+    }
+    if (n & 2) {
+        _mm_storeu_si32(p, part);
+        part = _mm_srli_si128(part, 4);
+        p += 2;
+    }
+    if (n & 1)
+        *p = (uint16_t)_mm_extract_epi16(part, 0);
 }
 
 static inline void v_stream_u16(uint16_t *p, v_u16 v)
 {
-    _mm_stream_si128((__m128i *)(void *)p, v);
+    _mm256_stream_si256((__m256i *)(void *)p, v);
 }
 
 /* Conversions with the bits of element.h. */
-static inline v_f32 v_of_bf16(v_u16 h)
+static inline void v_of_bf16(v_f32 *pair, v_u16 h)
 {
-    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16));
+    const __m256i low = _mm256_cvtepu16_epi32(_mm256_castsi256_si128(h));
+    const __m256i high = _mm256_cvtepu16_epi32(_mm256_extracti128_si256(h, 1));
+    pair[0] = _mm256_castsi256_ps(_mm256_slli_epi32(low, 16));
+    pair[1] = _mm256_castsi256_ps(_mm256_slli_epi32(high, 16));
 }
 
-static inline v_u16 v_to_bf16(v_f32 v)
+/* Rounded, in the lower halves; not for NaN. */
+static inline __m256i v_rounded_bf16(__m256i bits)
 {
-    const __m256i bits = _mm256_castps_si256(v), upper = _mm256_srli_epi32(bits, 16);
-    const __m256i odd = _mm256_and_si256(upper, _mm256_set1_epi32(1));
-    const __m256i rounded =
-        _mm256_srli_epi32(_mm256_add_epi32(_mm256_add_epi32(bits, odd), _mm256_set1_epi32(0x7fff)), 16);
-    const __m256i quiet = _mm256_or_si256(upper, _mm256_set1_epi32(0x40));
+    const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+    return _mm256_srli_epi32(_mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd), 16);
+}
+
+static inline __m256i v_quiet_bf16(__m256i rounded, v_f32 v)
+{
+    const __m256i upper = _mm256_srli_epi32(_mm256_castps_si256(v), 16);
     const __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(v, v, _CMP_UNORD_Q));
-    const __m256i h = _mm256_blendv_epi8(rounded, quiet, nan);
-    return _mm_packus_epi32(_mm256_castsi256_si128(h), _mm256_extracti128_si256(h, 1));
+    return _mm256_blendv_epi8(rounded, _mm256_or_si256(upper, _mm256_set1_epi32(0x40)), nan);
 }
 
-static inline v_f32 v_of_f16(v_u16 h)
+static inline v_u16 v_to_bf16(const v_f32 *pair)
 {
-    return _mm256_cvtph_ps(h);
+    __m256i low = v_rounded_bf16(_mm256_castps_si256(pair[0])), high = v_rounded_bf16(_mm256_castps_si256(pair[1]));
+    if (_mm256_movemask_ps(_mm256_cmp_ps(pair[0], pair[1], _CMP_UNORD_Q))) { /* seldom */
+        low = v_quiet_bf16(low, pair[0]);
+        high = v_quiet_bf16(high, pair[1]);
+    }
+    return _mm256_permute4x64_epi64(_mm256_packus_epi32(low, high), 0xd8);
 }
 
-static inline v_u16 v_to_f16(v_f32 v)
+static inline void v_of_f16(v_f32 *pair, v_u16 h)
 {
-    return _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    pair[0] = _mm256_cvtph_ps(_mm256_castsi256_si128(h));
+    pair[1] = _mm256_cvtph_ps(_mm256_extracti128_si256(h, 1));
+}
+
+static inline v_u16 v_to_f16(const v_f32 *pair)
+{
+    enum { NEAREST = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC };
+    return _mm256_set_m128i(_mm256_cvtps_ph(pair[1], NEAREST), _mm256_cvtps_ph(pair[0], NEAREST));
 }
 
 /*

@@ -77,48 +77,77 @@ static inline void v_stream(float *p, v_f32 v)
     _mm512_stream_ps(p, v);
 }
 
-/* As many values of 16 bits. */
-typedef __m256i v_u16;
+/* Twice as many values of 16 bits: a pair of vectors. */
+typedef __m512i v_u16;
+
+static inline v_u16 v_zero_u16(void)
+{
+    return _mm512_setzero_si512();
+}
 
 static inline v_u16 v_load_u16(const uint16_t *p)
 {
-    return _mm256_loadu_si256((const __m256i *)(const void *)p);
+    return _mm512_loadu_si512(p);
+}
+
+/* The first n values, 0 < n <= 2 * V_LANES; the others are zero and are not read. */
+static inline v_u16 v_load_u16_n(const uint16_t *p, size_t n)
+{
+    return _mm512_maskz_loadu_epi16((__mmask32)(((uint64_t)1 << n) - 1), p);
 }
 
 static inline void v_store_u16(uint16_t *p, v_u16 v)
 {
-    _mm256_storeu_si256((__m256i *)(void *)p, v);
+    _mm512_storeu_si512(p, v);
+}
+
+static inline void v_store_u16_n(uint16_t *p, v_u16 v, size_t n)
+{
+    _mm512_mask_storeu_epi16(p, (__mmask32)(((uint64_t)1 << n) - 1), v);
 }
 
 static inline void v_stream_u16(uint16_t *p, v_u16 v)
 {
-    _mm256_stream_si256((__m256i *)(void *)p, v);
+    _mm512_stream_si512((__m512i *)(void *)p, v);
 }
 
 /* Conversions with the bits of element.h; vcvtneps2bf16 has others, as it flushes subnormals. */
-static inline v_f32 v_of_bf16(v_u16 h)
+static inline void v_of_bf16(v_f32 *pair, v_u16 h)
 {
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16));
+    const __m512i low = _mm512_cvtepu16_epi32(_mm512_castsi512_si256(h));
+    const __m512i high = _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(h, 1));
+    pair[0] = _mm512_castsi512_ps(_mm512_slli_epi32(low, 16));
+    pair[1] = _mm512_castsi512_ps(_mm512_slli_epi32(high, 16));
 }
 
-static inline v_u16 v_to_bf16(v_f32 v)
+/* Rounded, in the upper halves. */
+static inline __m512i v_rounded_bf16(v_f32 v)
 {
-    const __m512i bits = _mm512_castps_si512(v), upper = _mm512_srli_epi32(bits, 16);
-    const __m512i odd = _mm512_and_si512(upper, _mm512_set1_epi32(1));
-    const __m512i rounded =
-        _mm512_srli_epi32(_mm512_add_epi32(_mm512_add_epi32(bits, odd), _mm512_set1_epi32(0x7fff)), 16);
+    const __m512i bits = _mm512_castps_si512(v), rounded = _mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff));
+    const __mmask16 odd = _mm512_test_epi32_mask(bits, _mm512_set1_epi32(0x10000));
     const __mmask16 nan = _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q);
-    return _mm512_cvtepi32_epi16(_mm512_mask_or_epi32(rounded, nan, upper, _mm512_set1_epi32(0x40)));
+    const __m512i even = _mm512_mask_add_epi32(rounded, odd, rounded, _mm512_set1_epi32(1));
+    return _mm512_mask_or_epi32(even, nan, bits, _mm512_set1_epi32(0x400000));
 }
 
-static inline v_f32 v_of_f16(v_u16 h)
+static inline v_u16 v_to_bf16(const v_f32 *pair)
 {
-    return _mm512_cvtph_ps(h);
+    static const _Alignas(64) uint16_t odd[32] = { 1,  3,  5,  7,  9,  11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31,
+                                                    33, 35, 37, 39, 41, 43, 45, 47, 49, 51, 53, 55, 57, 59, 61, 63 };
+    return _mm512_permutex2var_epi16(v_rounded_bf16(pair[0]), _mm512_load_si512(odd), v_rounded_bf16(pair[1]));
 }
 
-static inline v_u16 v_to_f16(v_f32 v)
+static inline void v_of_f16(v_f32 *pair, v_u16 h)
 {
-    return _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    pair[0] = _mm512_cvtph_ps(_mm512_castsi512_si256(h));
+    pair[1] = _mm512_cvtph_ps(_mm512_extracti64x4_epi64(h, 1));
+}
+
+static inline v_u16 v_to_f16(const v_f32 *pair)
+{
+    enum { NEAREST = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC };
+    const __m256i low = _mm512_cvtps_ph(pair[0], NEAREST), high = _mm512_cvtps_ph(pair[1], NEAREST);
+    return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
 }
 
 /*

@@ -87,46 +87,75 @@ static inline void v_stream(float *p, v_f32 v)
     vst1q_f32(p, v);
 }
 
-/* As many values of 16 bits. */
-typedef uint16x4_t v_u16;
+/* Twice as many values of 16 bits: a pair of vectors. */
+typedef uint16x8_t v_u16;
+
+static inline v_u16 v_zero_u16(void)
+{
+    return vdupq_n_u16(0);
+}
 
 static inline v_u16 v_load_u16(const uint16_t *p)
 {
-    return vld1_u16(p);
+    return vld1q_u16(p);
+}
+
+/* The first n values, 0 < n <= 2 * V_LANES; the others are zero and are not read. */
+static inline v_u16 v_load_u16_n(const uint16_t *p, size_t n)
+{
+    uint16_t values[8] = { 0 };
+    for (size_t i = 0; i < n; i++)
+        values[i] = p[i];
+    return vld1q_u16(values);
 }
 
 static inline void v_store_u16(uint16_t *p, v_u16 v)
 {
-    vst1_u16(p, v);
+    vst1q_u16(p, v);
+}
+
+static inline void v_store_u16_n(uint16_t *p, v_u16 v, size_t n)
+{
+    uint16_t values[8];
+    vst1q_u16(values, v);
+    for (size_t i = 0; i < n; i++)
+        p[i] = values[i];
 }
 
 static inline void v_stream_u16(uint16_t *p, v_u16 v)
 {
-    vst1_u16(p, v);
+    vst1q_u16(p, v);
 }
 
 /* Conversions with the bits of element.h. */
-static inline v_f32 v_of_bf16(v_u16 h)
+static inline void v_of_bf16(v_f32 *pair, v_u16 h)
 {
-    return vreinterpretq_f32_u32(vshll_n_u16(h, 16));
+    pair[0] = vreinterpretq_f32_u32(vshll_n_u16(vget_low_u16(h), 16));
+    pair[1] = vreinterpretq_f32_u32(vshll_high_n_u16(h, 16));
 }
 
-static inline v_u16 v_to_bf16(v_f32 v)
+/* Rounded, in the upper halves. */
+static inline uint32x4_t v_rounded_bf16(v_f32 v)
 {
-    const uint32x4_t bits = vreinterpretq_u32_f32(v), upper = vshrq_n_u32(bits, 16);
-    const uint32x4_t odd = vandq_u32(upper, vdupq_n_u32(1)), quiet = vorrq_u32(upper, vdupq_n_u32(0x40));
-    const uint32x4_t rounded = vshrq_n_u32(vaddq_u32(vaddq_u32(bits, odd), vdupq_n_u32(0x7fff)), 16);
-    return vmovn_u32(vbslq_u32(vceqq_f32(v, v), rounded, quiet));
+    const uint32x4_t bits = vreinterpretq_u32_f32(v), odd = vandq_u32(vshrq_n_u32(bits, 16), vdupq_n_u32(1));
+    const uint32x4_t rounded = vaddq_u32(vaddq_u32(bits, vdupq_n_u32(0x7fff)), odd);
+    return vbslq_u32(vceqq_f32(v, v), rounded, vorrq_u32(bits, vdupq_n_u32(0x400000)));
 }
 
-static inline v_f32 v_of_f16(v_u16 h)
+static inline v_u16 v_to_bf16(const v_f32 *pair)
 {
-    return vcvt_f32_f16(vreinterpret_f16_u16(h));
+    return vuzp2q_u16(vreinterpretq_u16_u32(v_rounded_bf16(pair[0])), vreinterpretq_u16_u32(v_rounded_bf16(pair[1])));
 }
 
-static inline v_u16 v_to_f16(v_f32 v)
+static inline void v_of_f16(v_f32 *pair, v_u16 h)
 {
-    return vreinterpret_u16_f16(vcvt_f16_f32(v));
+    pair[0] = vcvt_f32_f16(vreinterpret_f16_u16(vget_low_u16(h)));
+    pair[1] = vcvt_high_f32_f16(vreinterpretq_f16_u16(h));
+}
+
+static inline v_u16 v_to_f16(const v_f32 *pair)
+{
+    return vreinterpretq_u16_f16(vcvt_high_f16_f32(vcvt_f16_f32(pair[0]), pair[1]));
 }
 
 /*

@@ -67,42 +67,64 @@ static inline void v_stream(float *p, v_f32 v)
     *p = v;
 }
 
-/* A value of 16 bits. */
-typedef uint16_t v_u16;
+/* Two values of 16 bits: a pair of vectors. */
+typedef struct {
+    uint16_t value[2];
+} v_u16;
+
+static inline v_u16 v_zero_u16(void)
+{
+    return (v_u16){ { 0, 0 } };
+}
 
 static inline v_u16 v_load_u16(const uint16_t *p)
 {
-    return *p;
+    return (v_u16){ { p[0], p[1] } };
+}
+
+static inline v_u16 v_load_u16_n(const uint16_t *p, size_t n)
+{
+    return (v_u16){ { p[0], n > 1 ? p[1] : 0 } };
 }
 
 static inline void v_store_u16(uint16_t *p, v_u16 v)
 {
-    *p = v;
+    p[0] = v.value[0];
+    p[1] = v.value[1];
+}
+
+static inline void v_store_u16_n(uint16_t *p, v_u16 v, size_t n)
+{
+    p[0] = v.value[0];
+    if (n > 1)
+        p[1] = v.value[1];
 }
 
 static inline void v_stream_u16(uint16_t *p, v_u16 v)
 {
-    *p = v;
+    v_store_u16(p, v);
 }
 
-static inline v_f32 v_of_bf16(v_u16 h)
+static inline void v_of_bf16(v_f32 *pair, v_u16 h)
 {
-    return bnorm_of_bf16(h);
+    pair[0] = bnorm_of_bf16(h.value[0]);
+    pair[1] = bnorm_of_bf16(h.value[1]);
 }
 
-static inline v_u16 v_to_bf16(v_f32 v)
+static inline v_u16 v_to_bf16(const v_f32 *pair)
 {
-    return bnorm_to_bf16(v);
+    return (v_u16){ { bnorm_to_bf16(pair[0]), bnorm_to_bf16(pair[1]) } };
 }
 
-static inline v_f32 v_of_f16(v_u16 h)
+static inline void v_of_f16(v_f32 *pair, v_u16 h)
 {
-    return bnorm_of_f16(h);
+    pair[0] = bnorm_of_f16(h.value[0]);
+    pair[1] = bnorm_of_f16(h.value[1]);
 }
 
-static inline v_u16 v_to_f16(v_f32 v)
+static inline v_u16 v_to_f16(const v_f32 *pair)
 {
-    return bnorm_to_f16(v);
+    return (v_u16){ { bnorm_to_f16(pair[0]), bnorm_to_f16(pair[1]) } };
 }
 
 /* Nothing: the compiler vectorises the loops around them, and does not know what would be worth it. */
