@@ -260,7 +260,9 @@ static INLINE void fetch_residual(const piece *p, size_t l, bnorm_map map)
 static NOINLINE void apply_part_copied(const piece *p, size_t l, size_t n, size_t out, const tile_coefficients *k,
                                        bnorm_map map)
 {
-    if (map == BNORM_NORMALISE)
+    if (map == BNORM_NORMALISE && n == BNORM_TILE)
+        apply_any(p, l, BNORM_TILE, BNORM_TILE, in_tile(k), true, BNORM_NORMALISE);
+    else if (map == BNORM_NORMALISE)
         apply_any(p, l, n, out, in_tile(k), false, BNORM_NORMALISE);
     else
         apply_any(p, l, n, out, in_tile(k), false, map);
@@ -303,10 +305,17 @@ static INLINE void apply_each_tile(const piece *p, size_t l, size_t end, source 
  */
 static INLINE size_t apply_tiles(const piece *p, size_t l, size_t end, source k, size_t step, bnorm_map map)
 {
-    if (!p->plain && map == BNORM_NORMALISE && p->x_type == BNORM_F32 && p->y_type == BNORM_F32 && p->fusion) {
-        piece floats = *p;
-        set_types(&floats, false, BNORM_F32, BNORM_F32, BNORM_F32, p->fusion);
-        apply_each_tile(&floats, l, end, k, step, map);
+    const bool own_loop = !p->plain && V_LANES > 1 && map == BNORM_NORMALISE && p->x_type == p->y_type;
+    piece known = *p;
+    if (own_loop && p->x_type == BNORM_F32) {
+        set_types(&known, false, BNORM_F32, BNORM_F32, BNORM_F32, p->fusion);
+        apply_each_tile(&known, l, end, k, step, map);
+    } else if (own_loop && p->x_type == BNORM_BF16 && !p->fusion) {
+        set_types(&known, false, BNORM_BF16, BNORM_BF16, BNORM_BF16, NULL);
+        apply_each_tile(&known, l, end, k, step, map);
+    } else if (own_loop && p->x_type == BNORM_F16 && !p->fusion) {
+        set_types(&known, false, BNORM_F16, BNORM_F16, BNORM_F16, NULL);
+        apply_each_tile(&known, l, end, k, step, map);
     } else {
         apply_each_tile(p, l, end, k, step, map);
     }
@@ -369,7 +378,10 @@ static INLINE void apply_units(const bnorm_planes *planes, bool plain, bool chan
     for (size_t u = 0;; u++, end += lanes) {
         const bool last = u == planes->units;
         const size_t rest = end - l;
-        const size_t n = rest + (last ? 0 : u ? (whole ? lanes_to_whole(rest, p.y_type) : 0) : aligned ? to_aligned : 0);
+        const size_t n = rest + (last      ? 0
+                                 : u       ? (whole ? lanes_to_whole(rest, p.y_type) : 0)
+                                 : aligned ? to_aligned
+                                           : 0);
         before = now;
         if (!last && channels)
             EACH_USED(map, now.k[c] = v_set1(*unit.k[c]));
@@ -487,7 +499,8 @@ static INLINE void apply_pieces(const bnorm_rows *r, bool plain, const row_piece
     piece p = { .x = r->x, .dy = r->dy, .y = r->y, .at = r->at };
     set_types(&p, plain, r->x_type, r->dy_type, r->y_type, r->fusion);
     /* Rows that end in padding are not aligned one by one. */
-    const bool aligned = !padding || (lanes_to_aligned(r->y, p.y_type) == 0 && lanes_to_whole(r->y_stride, p.y_type) == 0);
+    const bool aligned =
+        !padding || (lanes_to_aligned(r->y, p.y_type) == 0 && lanes_to_whole(r->y_stride, p.y_type) == 0);
     p.stream = r->stream && aligned && (s->rows == 1 || s->width >= store_lanes_of(p.y_type));
     if (plain && !s->rest && s->rows == 1 && r->width <= BNORM_TILE && r->width % V_LANES == 0) {
         apply_narrow(r, p, given, map);

@@ -14,7 +14,7 @@ typedef struct {
 typedef struct {
     const void *x, *dy;
     bnorm_dtype x_type, dy_type;
-    bool plain; /* floats with nothing fused, which have loops in each place; all others share one */
+    bool plain; /* squares, and products of floats: these have loops in each place; all others share one */
     const bnorm_fusion *fusion;
     size_t at; /* fused: the index of dy in its tensor */
 } inputs;
@@ -81,15 +81,24 @@ static INLINE int sums_of(bnorm_terms terms)
 
 static INLINE bool is_plain_collection(const bnorm_collection *c)
 {
-    return c->terms != BNORM_PRODUCTS_FUSED && c->x_type == BNORM_F32 &&
-           (c->terms == BNORM_SQUARES || c->dy_type == BNORM_F32);
+    if (c->terms == BNORM_SQUARES)
+        return c->x_type == BNORM_F32 || V_LANES > 1;
+    return c->terms == BNORM_PRODUCTS && c->x_type == BNORM_F32 && c->dy_type == BNORM_F32;
 }
 
-/* `plain`: as a constant, and with it the types. */
-static INLINE inputs given_inputs(const bnorm_collection *c, bool plain)
+/* `plain`: as a constant. */
+static INLINE inputs given_inputs(const bnorm_collection *c, bool plain, bnorm_terms terms)
 {
-    return (
-        inputs){ c->x, c->dy, plain ? BNORM_F32 : c->x_type, plain ? BNORM_F32 : c->dy_type, plain, c->fusion, c->at };
+    const bool floats = plain && (V_LANES == 1 || collects_dy(terms));
+    return (inputs){ c->x,      c->dy, floats ? BNORM_F32 : c->x_type, floats ? BNORM_F32 : c->dy_type, plain,
+                     c->fusion, c->at };
+}
+
+/* With a type that the compiler knows. */
+static INLINE inputs of_type(inputs in, bnorm_dtype type)
+{
+    in.x_type = in.dy_type = type;
+    return in;
 }
 
 static INLINE pivots given_pivots(const bnorm_collection *c)
@@ -182,12 +191,16 @@ static INLINE void collect_any(inputs in, size_t n, const tile_pivots *p, tile_s
         add_terms(d[v], collects_dy(terms) ? e[v] : d[v], t, v, smaller(n - v * V_LANES, V_LANES), terms);
 }
 
-/* Rows of a tile of floats. */
+/* Rows of a tile, of one type. */
 static INLINE void collect_tiles(inputs in, size_t x_stride, size_t dy_stride, size_t rows, const tile_pivots *p,
                                  tile_sums *t, bnorm_terms terms)
 {
-    for (; rows; rows--, in = ahead(in, x_stride, dy_stride, terms))
-        collect_floats(in, BNORM_TILE, p, t, terms);
+    for (; rows; rows--, in = ahead(in, x_stride, dy_stride, terms)) {
+        if (in.x_type == BNORM_F32)
+            collect_floats(in, BNORM_TILE, p, t, terms);
+        else
+            collect_any(in, BNORM_TILE, p, t, true, terms);
+    }
 }
 
 static INLINE void copy_tile(tile_pivots *p, const tile_pivots *from_p, tile_sums *t, const tile_sums *from_t,
@@ -203,16 +216,20 @@ static INLINE void copy_tile(tile_pivots *p, const tile_pivots *from_p, tile_sum
 static INLINE void collect_rows_any(inputs in, size_t x_stride, size_t dy_stride, size_t rows, size_t n,
                                     const tile_pivots *given, tile_sums *sums, bnorm_terms terms)
 {
-    tile_pivots p; /* one by one: in registers, where there are enough */
+    const bool floats = in.x_type == BNORM_F32 && (terms == BNORM_SQUARES || in.dy_type == BNORM_F32);
+    tile_pivots p; /* copies: in registers, where there are enough */
     tile_sums t;
-    copy_tile(&p, given, &t, sums, terms);
-    if (n < BNORM_TILE)
-        collect_any(in, n, &p, &t, false, terms);
-    else
+    if (n < BNORM_TILE && floats && terms != BNORM_PRODUCTS_FUSED) {
+        collect_floats(in, n, given, sums, terms);
+    } else if (n < BNORM_TILE) {
+        collect_any(in, n, given, sums, false, terms);
+    } else {
+        copy_tile(&p, given, &t, sums, terms);
         for (; rows; rows--, in = ahead(in, x_stride, dy_stride, terms))
             collect_any(in, BNORM_TILE, &p, &t, true, terms);
-    for (size_t v = 0; v < V_TILE; v++)
-        EACH_SUM(terms, sums->sum[i][v] = t.sum[i][v]);
+        for (size_t v = 0; v < V_TILE; v++)
+            EACH_SUM(terms, sums->sum[i][v] = t.sum[i][v]);
+    }
 }
 
 static NOINLINE void collect_copied(inputs in, size_t x_stride, size_t dy_stride, size_t rows, size_t n,
@@ -245,8 +262,12 @@ static INLINE void collect_apiece(inputs in, size_t x_stride, size_t dy_stride, 
 static INLINE void collect_rows(inputs in, size_t x_stride, size_t dy_stride, size_t rows, const tile_pivots *p,
                                 tile_sums *t, bnorm_terms terms)
 {
-    if (in.plain)
-        collect_tiles(in, x_stride, dy_stride, rows, p, t, terms);
+    if (in.plain && in.x_type == BNORM_F32)
+        collect_tiles(of_type(in, BNORM_F32), x_stride, dy_stride, rows, p, t, terms);
+    else if (in.plain && in.x_type == BNORM_BF16)
+        collect_tiles(of_type(in, BNORM_BF16), x_stride, dy_stride, rows, p, t, terms);
+    else if (in.plain)
+        collect_tiles(of_type(in, BNORM_F16), x_stride, dy_stride, rows, p, t, terms);
     else
         collect_apiece(in, x_stride, dy_stride, rows, BNORM_TILE, p, t, terms);
 }
@@ -317,8 +338,10 @@ static INLINE void collect_adjacent(inputs in, size_t lanes, const tile_pivots *
     if (rows)
         collect_rows(in, BNORM_TILE, BNORM_TILE, rows, p, t, terms);
     in = ahead(in, rows * BNORM_TILE, rows * BNORM_TILE, terms);
-    if (rest && in.plain) /* much of a small plane: worth being here */
+    if (rest && in.plain && in.x_type == BNORM_F32) /* much of a small plane: worth being here */
         collect_floats(in, rest, p, t, terms);
+    else if (rest && in.plain)
+        collect_any(in, rest, p, t, false, terms);
     else if (rest)
         collect_part(in, rest, p, t, terms);
 }
@@ -388,7 +411,7 @@ static INLINE void collect_units(const bnorm_walk *walk, const bnorm_collection 
 {
     const size_t width = walk->width;
     const place start = place_of(walk, c->first);
-    inputs in = given_inputs(c, plain);
+    inputs in = given_inputs(c, plain, terms);
     pivots given = given_pivots(c);
     row_sums out = { { c->sum[0], c->sum[1], c->sum[2] } };
     /* Of small planes, one stretch is all there is. */
@@ -461,8 +484,11 @@ static INLINE void collect_few(inputs in, size_t x_stride, size_t dy_stride, siz
 /* A group's sums join those of the chunk. */
 static NOINLINE void add_lanes(float *sum, const float *more, size_t lanes, bool first)
 {
-    for (size_t l = 0; l < lanes; l++)
-        sum[l] = first ? more[l] : sum[l] + more[l];
+    if (first)
+        memcpy(sum, more, lanes * sizeof(*sum));
+    else
+        for (size_t l = 0; l < lanes; l++)
+            sum[l] += more[l];
 }
 
 /* A group of whole, dense rows. */
@@ -543,7 +569,7 @@ static INLINE void collect_wide_units(const bnorm_walk *walk, const bnorm_collec
 {
     const size_t width = walk->width;
     const bool folded = walk->folded > 1;
-    inputs in = given_inputs(c, plain);
+    inputs in = given_inputs(c, plain, terms);
     pivots given = given_pivots(c);
     row_sums out = { { c->sum[0], c->sum[1], c->sum[2] } };
     for (size_t u = 0; u < c->units; u++) {
@@ -646,7 +672,8 @@ static NOINLINE void collect_apart(const bnorm_walk *walk, const bnorm_collectio
 {
     const size_t width = walk->width, wide = walk->folded * width;
     for (size_t u = 0; u < c->units; u++) {
-        const inputs in = ahead(given_inputs(c, false), u * walk->x.unit_stride, u * walk->dy.unit_stride, c->terms);
+        const inputs in =
+            ahead(given_inputs(c, false, c->terms), u * walk->x.unit_stride, u * walk->dy.unit_stride, c->terms);
         const pivots given = pivots_at(given_pivots(c), u * width, c->terms);
         folded_lanes f;
         for (size_t lane = 0; lane < wide; lane += BNORM_TILE) {

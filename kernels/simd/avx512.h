@@ -114,27 +114,37 @@ static inline void v_stream_u16(uint16_t *p, v_u16 v)
 /* Conversions with the bits of element.h; vcvtneps2bf16 has others, as it flushes subnormals. */
 static inline void v_of_bf16(v_f32 *pair, v_u16 h)
 {
-    const __m512i low = _mm512_cvtepu16_epi32(_mm512_castsi512_si256(h));
-    const __m512i high = _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(h, 1));
-    pair[0] = _mm512_castsi512_ps(_mm512_slli_epi32(low, 16));
-    pair[1] = _mm512_castsi512_ps(_mm512_slli_epi32(high, 16));
+    static const _Alignas(64) uint16_t low[32] = { 0, 0, 0, 1, 0, 2,  0, 3,  0, 4,  0, 5,  0, 6,  0, 7,
+                                                   0, 8, 0, 9, 0, 10, 0, 11, 0, 12, 0, 13, 0, 14, 0, 15 };
+    const __m512i first = _mm512_load_si512(low), second = _mm512_add_epi16(first, _mm512_set1_epi16(16));
+    pair[0] = _mm512_castsi512_ps(_mm512_maskz_permutexvar_epi16(0xaaaaaaaa, first, h));
+    pair[1] = _mm512_castsi512_ps(_mm512_maskz_permutexvar_epi16(0xaaaaaaaa, second, h));
 }
 
-/* Rounded, in the upper halves. */
+/* Rounded, in the upper halves; not for NaN. */
 static inline __m512i v_rounded_bf16(v_f32 v)
 {
     const __m512i bits = _mm512_castps_si512(v), rounded = _mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff));
     const __mmask16 odd = _mm512_test_epi32_mask(bits, _mm512_set1_epi32(0x10000));
+    return _mm512_mask_add_epi32(rounded, odd, rounded, _mm512_set1_epi32(1));
+}
+
+static inline __m512i v_quiet_bf16(__m512i rounded, v_f32 v)
+{
     const __mmask16 nan = _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q);
-    const __m512i even = _mm512_mask_add_epi32(rounded, odd, rounded, _mm512_set1_epi32(1));
-    return _mm512_mask_or_epi32(even, nan, bits, _mm512_set1_epi32(0x400000));
+    return _mm512_mask_or_epi32(rounded, nan, _mm512_castps_si512(v), _mm512_set1_epi32(0x400000));
 }
 
 static inline v_u16 v_to_bf16(const v_f32 *pair)
 {
     static const _Alignas(64) uint16_t odd[32] = { 1,  3,  5,  7,  9,  11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31,
-                                                    33, 35, 37, 39, 41, 43, 45, 47, 49, 51, 53, 55, 57, 59, 61, 63 };
-    return _mm512_permutex2var_epi16(v_rounded_bf16(pair[0]), _mm512_load_si512(odd), v_rounded_bf16(pair[1]));
+                                                   33, 35, 37, 39, 41, 43, 45, 47, 49, 51, 53, 55, 57, 59, 61, 63 };
+    __m512i low = v_rounded_bf16(pair[0]), high = v_rounded_bf16(pair[1]);
+    if (_mm512_cmp_ps_mask(pair[0], pair[1], _CMP_UNORD_Q)) { /* seldom */
+        low = v_quiet_bf16(low, pair[0]);
+        high = v_quiet_bf16(high, pair[1]);
+    }
+    return _mm512_permutex2var_epi16(low, _mm512_load_si512(odd), high);
 }
 
 static inline void v_of_f16(v_f32 *pair, v_u16 h)
