@@ -3,14 +3,16 @@
 #ifndef BNORM_KERNELS_H
 #define BNORM_KERNELS_H
 
+#include <float.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "../include/bnorm/bnorm.h"
 
-#ifdef __FAST_MATH__
-#error "bnorm rests on each operation being the IEEE one: compile it without -ffast-math"
+#if defined(__FAST_MATH__) || FLT_EVAL_METHOD != 0
+#error \
+    "bnorm rests on each operation being the IEEE one: without -ffast-math, without digits that the type does not have"
 #endif
 
 /*

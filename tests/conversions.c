@@ -59,7 +59,7 @@ static void check_reading(bnorm_dtype type)
     for (size_t i = 0; i < VALUES; i++)
         h[i] = (uint16_t)i;
     for (size_t i = 0; i < VALUES; i++)
-        right = right && bits_of(bnorm_element(h, type, i)) == bits_of(of_half(type, h[i]));
+        right = right && same_bits(&(float){ bnorm_element(h, type, i) }, &(float){ of_half(type, h[i]) }, 1);
     check_context("%s, one at a time", type_name(type));
     check(right, "a value is read wrongly");
     for (size_t k = 0; (kernels = bnorm_kernels_at(k)) != NULL; k++) {

@@ -198,7 +198,7 @@ static void check_found_caches(void)
     char level[32], type[32], size[32];
     for (int i = 0;
          read_line(i, "level", level, 32) && read_line(i, "type", type, 32) && read_line(i, "size", size, 32); i++) {
-        size_t bytes = strtoull(size, NULL, 10) * 1024;
+        size_t bytes = (size_t)strtoull(size, NULL, 10) * 1024;
         if (strncmp(type, "Instruction", 11) == 0)
             continue;
         if (atoi(level) <= 2)

@@ -15,6 +15,12 @@
 #define FP_FAST_FMA /* else sleef.h hides what it has for one lane; these do not need the compiler's flags */
 #endif
 #include <sleef.h>
+#ifdef __ALTIVEC__ /* what its header, included for other functions, makes of these words */
+#undef bool
+#undef vector
+#undef pixel
+#define bool _Bool
+#endif
 #endif
 
 #define V_LANES 1
