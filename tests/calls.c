@@ -68,7 +68,7 @@ static void check_channel(const job *j, const result *r, size_t c, input_class c
     const bnorm_shape *s = &j->shape;
     float gamma = j->with_parameters ? j->gamma[c] : 1.0f, beta = j->with_parameters ? j->beta[c] : 0.0f;
     float rounded_beta = beta;
-    oracle_moments m = { (long double)j->mean[c], (long double)j->var[c] };
+    oracle_moments m = { (long double)j->mean[c], (long double)j->var[c], 0 };
     const bnorm_epilogue e = epilogue_of(j->op);
     const long double steepest = fmaxl(1.2L, fabsl((long double)e.alpha)); /* slope of the activation, at most */
     if (is_training(j->op)) {
@@ -120,7 +120,7 @@ static void check_gradients(const job *j, const result *r, size_t c, input_class
     long double *h = malloc(2 * count * sizeof(*h)), *dy = h + count, largest = 0;
     /* A computed slope is off by so much, for all values of a constant channel alike. */
     long double slope_error = 0, dbeta_error = 0, dgamma_error = 0;
-    oracle_moments m = { (long double)j->mean[c], (long double)j->var[c] };
+    oracle_moments m = { (long double)j->mean[c], (long double)j->var[c], 0 };
     const bnorm_epilogue e = epilogue_of(j->op);
     bool dresidual_right = true;
     if (!is_frozen(j->op))

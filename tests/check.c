@@ -44,7 +44,14 @@ void check_start(int argc, char **argv, const char *name)
     static const struct option options[] = { { "seed", required_argument, NULL, 's' },
                                              { "require", required_argument, NULL, 'r' },
                                              { NULL, 0, NULL, 0 } };
-    static const int signals[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE };
+    static const int signals[] = {
+        SIGSEGV,
+        SIGILL,
+        SIGFPE,
+#ifdef SIGBUS
+        SIGBUS,
+#endif
+    };
     int option;
     program = name;
     for (size_t i = 0; i < sizeof(signals) / sizeof(*signals); i++)

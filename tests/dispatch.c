@@ -4,8 +4,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#ifndef _WIN32
 #include <sys/wait.h>
 #include <unistd.h>
+#endif
 
 #include "check.h"
 #include "dispatch/internal.h"
@@ -77,6 +79,16 @@ static void check_list(void)
 
 /* ---- In a process that has not chosen yet ---- */
 
+#ifdef _WIN32
+static void check_environment(void)
+{
+    check_skip("what a process chooses first: there is no fork");
+}
+
+static void check_races(void)
+{
+}
+#else
 /* Runs `choice` in a child, with BNORM_ISA set to `isa` or unset, and returns its answer. */
 static bool in_child(bool (*choice)(const char *), const char *isa, const char *expected)
 {
@@ -161,6 +173,8 @@ static void check_races(void)
     }
 }
 
+#endif
+
 /* ---- Setting ---- */
 
 static void check_setting(void)
@@ -172,7 +186,9 @@ static void check_setting(void)
         check(bnorm_set_isa("vax") == BNORM_UNKNOWN_ISA, "an unknown ISA was accepted");
         check(strcmp(bnorm_isa(), bnorm_isa_name(i)) == 0, "a refused name changed the ISA");
     }
+#ifndef _WIN32
     unsetenv("BNORM_ISA");
+#endif
     check(bnorm_set_isa(NULL) == BNORM_OK && strcmp(bnorm_isa(), bnorm_isa_name(0)) == 0, "NULL is not the default");
 }
 

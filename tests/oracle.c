@@ -5,7 +5,7 @@
 
 oracle_moments oracle_channel(const float *x, size_t batch, size_t channels, size_t points, size_t channel)
 {
-    long double count = (long double)batch * (long double)points, sum = 0, sum_sq = 0;
+    long double count = (long double)batch * (long double)points, sum = 0, rest = 0, sum_sq = 0;
     for (size_t n = 0; n < batch; n++)
         for (size_t p = 0; p < points; p++)
             sum += (long double)x[(n * channels + channel) * points + p];
@@ -13,15 +13,17 @@ oracle_moments oracle_channel(const float *x, size_t batch, size_t channels, siz
     for (size_t n = 0; n < batch; n++)
         for (size_t p = 0; p < points; p++) {
             long double d = (long double)x[(n * channels + channel) * points + p] - mean;
+            rest += d;
             sum_sq += d * d;
         }
-    oracle_moments m = { mean, sum_sq / count };
+    oracle_moments m = { mean, sum_sq / count, rest / count };
     return m;
 }
 
 long double oracle_value(float x, oracle_moments m, float epsilon, float gamma, float beta)
 {
-    return ((long double)x - m.mean) / sqrtl(m.var + (long double)epsilon) * (long double)gamma + (long double)beta;
+    return ((long double)x - m.mean - m.mean_low) / sqrtl(m.var + (long double)epsilon) * (long double)gamma +
+           (long double)beta;
 }
 
 /* Of the normal distribution. */

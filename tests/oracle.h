@@ -7,9 +7,12 @@
 
 #include "bnorm/bnorm.h"
 
-/* The mean and the biased variance of a channel. */
+/*
+ * The mean and the biased variance of a channel; and what rounding took from the mean, which counts where a long double
+ * is a double.
+ */
 typedef struct oracle_moments {
-    long double mean, var;
+    long double mean, var, mean_low;
 } oracle_moments;
 
 oracle_moments oracle_channel(const float *x, size_t batch, size_t channels, size_t points, size_t channel);
