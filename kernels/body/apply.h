@@ -108,6 +108,7 @@ typedef struct {
     size_t fetch, dy_fetch;
 } piece;
 
+/* What has loops of its own in each place. */
 static INLINE bool is_plain(bnorm_map map, bnorm_dtype x, bnorm_dtype dy, bnorm_dtype y, const bnorm_fusion *fusion)
 {
     /* Where dx is dy scaled, memory is the limit: one loop will do. */
@@ -257,6 +258,7 @@ static INLINE void fetch_residual(const piece *p, size_t l, bnorm_map map)
         fetch_bytes(bnorm_elements(p->fusion->residual, type, p->at + l + ahead), BNORM_TILE * bnorm_size_of(type));
 }
 
+/* Either less than a tile, or a whole one in which two units or rows meet. */
 static NOINLINE void apply_part_copied(const piece *p, size_t l, size_t n, size_t out, const tile_coefficients *k,
                                        bnorm_map map)
 {

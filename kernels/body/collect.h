@@ -86,7 +86,7 @@ static INLINE bool is_plain_collection(const bnorm_collection *c)
     return c->terms == BNORM_PRODUCTS && c->x_type == BNORM_F32 && c->dy_type == BNORM_F32;
 }
 
-/* `plain`: as a constant. */
+/* `plain`: as a constant; of products, and in portable C, it stands for floats. */
 static INLINE inputs given_inputs(const bnorm_collection *c, bool plain, bnorm_terms terms)
 {
     const bool floats = plain && (V_LANES == 1 || collects_dy(terms));
@@ -160,7 +160,7 @@ static INLINE void add_terms(v_f32 d, v_f32 e, tile_sums *t, size_t v, size_t n,
     }
 }
 
-/* The first n lanes of a tile of floats; and of what can be said only at run time, `whole`: all, as a constant. */
+/* The first n lanes of a tile of floats. */
 static INLINE void collect_floats(inputs in, size_t n, const tile_pivots *p, tile_sums *t, bnorm_terms terms)
 {
     for (size_t v = 0; v < V_TILE && v * V_LANES < n; v++) {
@@ -172,6 +172,7 @@ static INLINE void collect_floats(inputs in, size_t n, const tile_pivots *p, til
     }
 }
 
+/* Of a tile of any types and terms; `whole`: all of it, as a constant. */
 static INLINE void collect_any(inputs in, size_t n, const tile_pivots *p, tile_sums *t, bool whole, bnorm_terms terms)
 {
     v_f32 d[V_TILE], e[V_TILE], z[V_TILE];
