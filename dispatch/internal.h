@@ -222,7 +222,7 @@ typedef struct bnorm_collector {
     const bnorm_kernels *kernels;
     bnorm_terms terms;
     bool centered; /* products are taken of dy about a pivot: its mean will be subtracted, and no value is masked */
-    bnorm_dtype x_type, dy_type;
+    bnorm_dtype x_type, dy_type; /* the plan sets them from the geometry */
     const void *x, *dy;
     const bnorm_fusion *fusion; /* BNORM_PRODUCTS_FUSED */
     size_t at; /* dy's index in its tensor */

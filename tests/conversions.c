@@ -15,20 +15,6 @@
 
 enum { VALUES = 1 << 16, AROUND = 6, RANDOM = 1 << 18 };
 
-static uint32_t bits_of(float value)
-{
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof(bits));
-    return bits;
-}
-
-static float float_of(uint32_t bits)
-{
-    float value;
-    memcpy(&value, &bits, sizeof(value));
-    return value;
-}
-
 /* y = (x - 0) * 1 + -0, which is x, but that a NaN may lose what it says. */
 static void convert(const bnorm_kernels *kernels, const void *x, bnorm_dtype from, void *y, bnorm_dtype to,
                     size_t count, bool stream)
@@ -68,7 +54,8 @@ static void check_reading(bnorm_dtype type)
         right = true;
         for (size_t i = 0; i < VALUES; i++) {
             const float exact = of_half(type, h[i]);
-            right = right && (isnan(exact) ? isnan(values[i]) : bits_of(values[i]) == bits_of(exact));
+            right = right &&
+                    (isnan(exact) ? isnan(values[i]) : bnorm_bits_of_float(values[i]) == bnorm_bits_of_float(exact));
         }
         check(right, "a value is read wrongly");
     }
@@ -86,12 +73,12 @@ static float *hard_to_write(bnorm_dtype type, size_t *count)
         const float value = of_half(type, (uint16_t)h), next = of_half(type, (uint16_t)(h + 1));
         const float middle = isfinite(next) ? value + (next - value) / 2 : value;
         for (int step = -1; step <= 1; step++) {
-            values[(*count)++] = float_of(bits_of(value) + (uint32_t)step);
-            values[(*count)++] = float_of(bits_of(middle) + (uint32_t)step);
+            values[(*count)++] = bnorm_float_of_bits(bnorm_bits_of_float(value) + (uint32_t)step);
+            values[(*count)++] = bnorm_float_of_bits(bnorm_bits_of_float(middle) + (uint32_t)step);
         }
     }
     for (size_t i = 0; i < RANDOM; i++)
-        values[(*count)++] = float_of((uint32_t)random_bits(&r) | (i % 4 ? 0 : 0x7f800000));
+        values[(*count)++] = bnorm_float_of_bits((uint32_t)random_bits(&r) | (i % 4 ? 0 : 0x7f800000));
     return values;
 }
 
@@ -132,7 +119,7 @@ static void check_nans(bnorm_dtype type)
     random_state r = { check_seed() };
     const bnorm_kernels *kernels;
     for (size_t i = 0; i < NANS; i++)
-        values[i] = float_of((uint32_t)random_bits(&r) | 0x7fc00000);
+        values[i] = bnorm_float_of_bits((uint32_t)random_bits(&r) | 0x7fc00000);
     convert(bnorm_kernels_at(bnorm_isa_count() - 1), values, BNORM_F32, expected, type, NANS, false);
     for (size_t k = 0; (kernels = bnorm_kernels_at(k)) != NULL; k++) {
         check_context("%s, NaN, %s", type_name(type), kernels->name);

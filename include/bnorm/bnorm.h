@@ -101,7 +101,7 @@ typedef struct bnorm_shape {
     bnorm_layout out;
 } bnorm_shape;
 
-/* A dense f32 shape of any block. */
+/* A dense f32 shape of any block; other types and strides are then set in its `in` and `out`. */
 static inline bnorm_shape bnorm_blocked(size_t batch, size_t channels, size_t points, size_t block)
 {
     bnorm_layout dense;

@@ -125,6 +125,13 @@ static INLINE void set_types(piece *p, bool plain, bnorm_dtype x, bnorm_dtype dy
     p->fusion = plain ? NULL : fusion;
 }
 
+static INLINE piece of_one_type(const piece *p, bnorm_dtype type, const bnorm_fusion *fusion)
+{
+    piece known = *p;
+    set_types(&known, false, type, type, type, fusion);
+    return known;
+}
+
 /* Fetches beside stores past the caches, where nothing else is fetched. */
 static INLINE void fetch_ahead(piece *p)
 {
@@ -307,16 +314,16 @@ static INLINE void apply_each_tile(const piece *p, size_t l, size_t end, source 
  */
 static INLINE size_t apply_tiles(const piece *p, size_t l, size_t end, source k, size_t step, bnorm_map map)
 {
+    /* Inference of one type: with a loop of its own, whose type the compiler knows. */
     const bool own_loop = !p->plain && V_LANES > 1 && map == BNORM_NORMALISE && p->x_type == p->y_type;
-    piece known = *p;
     if (own_loop && p->x_type == BNORM_F32) {
-        set_types(&known, false, BNORM_F32, BNORM_F32, BNORM_F32, p->fusion);
+        const piece known = of_one_type(p, BNORM_F32, p->fusion);
         apply_each_tile(&known, l, end, k, step, map);
     } else if (own_loop && p->x_type == BNORM_BF16 && !p->fusion) {
-        set_types(&known, false, BNORM_BF16, BNORM_BF16, BNORM_BF16, NULL);
+        const piece known = of_one_type(p, BNORM_BF16, NULL);
         apply_each_tile(&known, l, end, k, step, map);
     } else if (own_loop && p->x_type == BNORM_F16 && !p->fusion) {
-        set_types(&known, false, BNORM_F16, BNORM_F16, BNORM_F16, NULL);
+        const piece known = of_one_type(p, BNORM_F16, NULL);
         apply_each_tile(&known, l, end, k, step, map);
     } else {
         apply_each_tile(p, l, end, k, step, map);
@@ -380,10 +387,11 @@ static INLINE void apply_units(const bnorm_planes *planes, bool plain, bool chan
     for (size_t u = 0;; u++, end += lanes) {
         const bool last = u == planes->units;
         const size_t rest = end - l;
-        const size_t n = rest + (last      ? 0
-                                 : u       ? (whole ? lanes_to_whole(rest, p.y_type) : 0)
-                                 : aligned ? to_aligned
-                                           : 0);
+        size_t n = rest; /* of the unit before, and then as many of this one as make stores whole */
+        if (!last && u == 0)
+            n += aligned ? to_aligned : 0;
+        else if (!last && whole)
+            n += lanes_to_whole(rest, p.y_type);
         before = now;
         if (!last && channels)
             EACH_USED(map, now.k[c] = v_set1(*unit.k[c]));

@@ -15,6 +15,7 @@
 #include <immintrin.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #ifdef BNORM_SLEEF
 #include <sleef.h>
@@ -105,6 +106,20 @@ static inline v_u16 v_load_u16(const uint16_t *p)
     return _mm256_loadu_si256((const __m256i *)(const void *)p);
 }
 
+/* Two values: older compilers lack _mm_loadu_si32 and _mm_storeu_si32, or have them wrong. */
+static inline __m128i v_load_two_u16(const uint16_t *p)
+{
+    int32_t bits;
+    memcpy(&bits, p, sizeof(bits));
+    return _mm_cvtsi32_si128(bits);
+}
+
+static inline void v_store_two_u16(uint16_t *p, __m128i v)
+{
+    const int32_t bits = _mm_cvtsi128_si32(v);
+    memcpy(p, &bits, sizeof(bits));
+}
+
 /* The first n values, n < 8, in the lower half of a register; each load is of values that are there. */
 static inline __m128i v_load_few_u16(const uint16_t *p, size_t n)
 {
@@ -112,9 +127,9 @@ static inline __m128i v_load_few_u16(const uint16_t *p, size_t n)
     if (n & 1)
         v = _mm_insert_epi16(v, p[n - 1], 0);
     if (n & 2)
-        v = _mm_or_si128(_mm_slli_si128(v, 4), _mm_loadu_si32(p + (n & 4)));
+        v = _mm_or_si128(_mm_slli_si128(v, 4), v_load_two_u16(p + (n & 4)));
     if (n & 4)
-        v = _mm_or_si128(_mm_slli_si128(v, 8), _mm_loadu_si64(p));
+        v = _mm_or_si128(_mm_slli_si128(v, 8), _mm_loadl_epi64((const __m128i *)(const void *)p));
     return v;
 }
 
@@ -147,12 +162,12 @@ static inline void v_store_u16_n(uint16_t *p, v_u16 v, size_t n)
         p += 8;
     }
     if (n & 4) {
-        _mm_storeu_si64(p, part);
+        _mm_storel_epi64((__m128i *)(void *)p, part);
         part = _mm_srli_si128(part, 8);
         p += 4;
     }
     if (n & 2) {
-        _mm_storeu_si32(p, part);
+        v_store_two_u16(p, part);
         part = _mm_srli_si128(part, 4);
         p += 2;
     }
