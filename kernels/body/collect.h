@@ -118,16 +118,25 @@ static INLINE row_sums sums_at(row_sums s, size_t lane, bnorm_terms terms)
     return s;
 }
 
-static INLINE tile_pivots load_pivots(pivots p, size_t lanes, bnorm_terms terms)
+static INLINE tile_pivots no_pivots(void)
 {
     tile_pivots t;
+    for (size_t v = 0; v < V_TILE; v++)
+        for (int i = 0; i < PIVOTS; i++)
+            t.p[i][v] = v_zero();
+    return t;
+}
+
+static INLINE tile_pivots load_pivots(pivots p, size_t lanes, bnorm_terms terms)
+{
+    tile_pivots t = no_pivots();
     EACH_PIVOT(terms, load_tile(t.p[i], p.p[i], lanes));
     return t;
 }
 
 static INLINE tile_pivots repeat_pivots(pivots p, size_t width, bnorm_terms terms)
 {
-    tile_pivots t;
+    tile_pivots t = no_pivots();
     EACH_PIVOT(terms, load_repeated(t.p[i], p.p[i], width));
     return t;
 }
@@ -192,6 +201,12 @@ static INLINE void collect_any(inputs in, size_t n, const tile_pivots *p, tile_s
         add_terms(d[v], collects_dy(terms) ? e[v] : d[v], t, v, smaller(n - v * V_LANES, V_LANES), terms);
 }
 
+static INLINE void copy_sums(tile_sums *to, const tile_sums *from, bnorm_terms terms)
+{
+    for (size_t v = 0; v < V_TILE; v++)
+        EACH_SUM(terms, to->sum[i][v] = from->sum[i][v]);
+}
+
 /* Rows of a tile, of one type. */
 static INLINE void collect_tiles(inputs in, size_t x_stride, size_t dy_stride, size_t rows, const tile_pivots *p,
                                  tile_sums *t, bnorm_terms terms)
@@ -204,13 +219,26 @@ static INLINE void collect_tiles(inputs in, size_t x_stride, size_t dy_stride, s
     }
 }
 
+/* Into copies of the sums: a compiler may store those of a caller each time. Tiles of one lane are in memory anyhow. */
+static INLINE void collect_tiles_copied(inputs in, size_t x_stride, size_t dy_stride, size_t rows, const tile_pivots *p,
+                                        tile_sums *sums, bnorm_terms terms)
+{
+    tile_sums t;
+    if (V_LANES == 1) {
+        collect_tiles(in, x_stride, dy_stride, rows, p, sums, terms);
+        return;
+    }
+    copy_sums(&t, sums, terms);
+    collect_tiles(in, x_stride, dy_stride, rows, p, &t, terms);
+    copy_sums(sums, &t, terms);
+}
+
 static INLINE void copy_tile(tile_pivots *p, const tile_pivots *from_p, tile_sums *t, const tile_sums *from_t,
                              bnorm_terms terms)
 {
-    for (size_t v = 0; v < V_TILE; v++) {
+    for (size_t v = 0; v < V_TILE; v++)
         EACH_PIVOT(terms, p->p[i][v] = from_p->p[i][v]);
-        EACH_SUM(terms, t->sum[i][v] = from_t->sum[i][v]);
-    }
+    copy_sums(t, from_t, terms);
 }
 
 /* Either rows of a tile, or one that is less. */
@@ -228,8 +256,7 @@ static INLINE void collect_rows_any(inputs in, size_t x_stride, size_t dy_stride
         copy_tile(&p, given, &t, sums, terms);
         for (; rows; rows--, in = ahead(in, x_stride, dy_stride, terms))
             collect_any(in, BNORM_TILE, &p, &t, true, terms);
-        for (size_t v = 0; v < V_TILE; v++)
-            EACH_SUM(terms, sums->sum[i][v] = t.sum[i][v]);
+        copy_sums(sums, &t, terms);
     }
 }
 
@@ -256,19 +283,18 @@ static INLINE void collect_apiece(inputs in, size_t x_stride, size_t dy_stride, 
     }
     copy_tile(&pivots_copy, p, &sums_copy, t, terms);
     collect_copied(in, x_stride, dy_stride, rows, n, &pivots_copy, &sums_copy, terms);
-    for (size_t v = 0; v < V_TILE; v++)
-        EACH_SUM(terms, t->sum[i][v] = sums_copy.sum[i][v]);
+    copy_sums(t, &sums_copy, terms);
 }
 
 static INLINE void collect_rows(inputs in, size_t x_stride, size_t dy_stride, size_t rows, const tile_pivots *p,
                                 tile_sums *t, bnorm_terms terms)
 {
     if (in.plain && in.x_type == BNORM_F32)
-        collect_tiles(of_type(in, BNORM_F32), x_stride, dy_stride, rows, p, t, terms);
+        collect_tiles_copied(of_type(in, BNORM_F32), x_stride, dy_stride, rows, p, t, terms);
     else if (in.plain && in.x_type == BNORM_BF16)
-        collect_tiles(of_type(in, BNORM_BF16), x_stride, dy_stride, rows, p, t, terms);
+        collect_tiles_copied(of_type(in, BNORM_BF16), x_stride, dy_stride, rows, p, t, terms);
     else if (in.plain)
-        collect_tiles(of_type(in, BNORM_F16), x_stride, dy_stride, rows, p, t, terms);
+        collect_tiles_copied(of_type(in, BNORM_F16), x_stride, dy_stride, rows, p, t, terms);
     else
         collect_apiece(in, x_stride, dy_stride, rows, BNORM_TILE, p, t, terms);
 }

@@ -14,6 +14,7 @@
 #include <arm_neon.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #ifdef BNORM_SLEEF
 #include <sleef.h>
@@ -100,13 +101,22 @@ static inline v_u16 v_load_u16(const uint16_t *p)
     return vld1q_u16(p);
 }
 
-/* The first n values, 0 < n <= 2 * V_LANES; the others are zero and are not read. */
+/* The first n values, 0 < n <= 2 * V_LANES; the others are zero and are not read. From the last on, which moves up. */
 static inline v_u16 v_load_u16_n(const uint16_t *p, size_t n)
 {
-    uint16_t values[8] = { 0 };
-    for (size_t i = 0; i < n; i++)
-        values[i] = p[i];
-    return vld1q_u16(values);
+    const uint8x16_t zero = vdupq_n_u8(0);
+    v_u16 v = vdupq_n_u16(0);
+    if (n & 8)
+        return vld1q_u16(p);
+    if (n & 1)
+        v = vld1q_lane_u16(p + n - 1, v, 0);
+    if (n & 2) {
+        uint32_t two;
+        memcpy(&two, p + (n & 4), sizeof(two));
+        const uint8x16_t up = vextq_u8(zero, vreinterpretq_u8_u16(v), 12);
+        v = vreinterpretq_u16_u32(vsetq_lane_u32(two, vreinterpretq_u32_u8(up), 0));
+    }
+    return n & 4 ? vcombine_u16(vld1_u16(p), vget_low_u16(v)) : v;
 }
 
 static inline void v_store_u16(uint16_t *p, v_u16 v)
@@ -116,10 +126,24 @@ static inline void v_store_u16(uint16_t *p, v_u16 v)
 
 static inline void v_store_u16_n(uint16_t *p, v_u16 v, size_t n)
 {
-    uint16_t values[8];
-    vst1q_u16(values, v);
-    for (size_t i = 0; i < n; i++)
-        p[i] = values[i];
+    if (n & 8) {
+        vst1q_u16(p, v);
+        return;
+    }
+    uint16x4_t part = vget_low_u16(v);
+    if (n & 4) {
+        vst1_u16(p, part);
+        part = vget_high_u16(v);
+        p += 4;
+    }
+    if (n & 2) {
+        const uint32_t two = vget_lane_u32(vreinterpret_u32_u16(part), 0);
+        memcpy(p, &two, sizeof(two));
+        part = vext_u16(part, part, 2);
+        p += 2;
+    }
+    if (n & 1)
+        vst1_lane_u16(p, part, 0);
 }
 
 static inline void v_stream_u16(uint16_t *p, v_u16 v)
