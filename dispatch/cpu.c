@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* What the CPU can do and the operating system keeps. */
+#include <stdint.h>
+
 #include "internal.h"
 
 #if (defined(__x86_64__) || defined(__i386__)) && defined(__GNUC__)
 
 #include <cpuid.h>
-#include <stdint.h>
 
 /* XCR0: which registers the operating system saves. Read only where CPUID says OSXSAVE. */
 static uint64_t saved_registers(void)
@@ -72,15 +73,60 @@ void bnorm_cpu_caches(size_t *core, size_t *shared)
 
 #else
 
-/* Advanced SIMD is part of every AArch64 system. */
-unsigned bnorm_cpu_detect(void)
-{
 #ifdef __aarch64__
-    return BNORM_CPU_NEON;
+
+#if defined(__linux__) || defined(__FreeBSD__) || defined(__OpenBSD__)
+#include <sys/auxv.h>
+#elif defined(_WIN32)
+#include <windows.h>
+#endif
+
+/* Whether the operating system keeps the registers of SVE: reading its own registers for that is not allowed to us. */
+static bool has_sve(void)
+{
+#if defined(__linux__) /* Android, too */
+    return (getauxval(AT_HWCAP) & 1ul << 22) != 0;
+#elif defined(__FreeBSD__) || defined(__OpenBSD__)
+    unsigned long capabilities = 0;
+    return elf_aux_info(AT_HWCAP, &capabilities, sizeof(capabilities)) == 0 && (capabilities & 1ul << 22) != 0;
+#elif defined(_WIN32)
+    return IsProcessorFeaturePresent(46); /* PF_ARM_SVE_INSTRUCTIONS_AVAILABLE, which older headers lack */
 #else
-    return 0;
+    return false; /* Apple's CPUs have no SVE outside its streaming mode */
 #endif
 }
+
+/* Of the vectors that this thread works with. */
+static unsigned sve_bits(void)
+{
+    register uint64_t bytes __asm__("x0");
+    __asm__(".inst 0x04bf5020" /* rdvl x0, #1, for assemblers that are not told of SVE */ : "=r"(bytes));
+    return (unsigned)bytes * 8;
+}
+
+unsigned bnorm_cpu_detect(void)
+{
+    const unsigned cpu = BNORM_CPU_NEON; /* part of every AArch64 system */
+    switch (has_sve() ? sve_bits() : 0) {
+    case 128:
+        return cpu | BNORM_CPU_SVE128;
+    case 256:
+        return cpu | BNORM_CPU_SVE256;
+    case 512:
+        return cpu | BNORM_CPU_SVE512;
+    default:
+        return cpu;
+    }
+}
+
+#else
+
+unsigned bnorm_cpu_detect(void)
+{
+    return 0;
+}
+
+#endif
 
 /* Only the operating system knows. */
 void bnorm_cpu_caches(size_t *core, size_t *shared)

@@ -14,6 +14,15 @@ static const bnorm_kernels *const built[] = {
 #ifdef BNORM_HAVE_AVX2
     &bnorm_kernels_avx2,
 #endif
+#ifdef BNORM_HAVE_SVE512
+    &bnorm_kernels_sve512,
+#endif
+#ifdef BNORM_HAVE_SVE256
+    &bnorm_kernels_sve256,
+#endif
+#ifdef BNORM_HAVE_SVE128
+    &bnorm_kernels_sve128,
+#endif
 #ifdef BNORM_HAVE_NEON
     &bnorm_kernels_neon,
 #endif

@@ -192,6 +192,9 @@ enum {
     BNORM_CPU_AVX512DQ = 1 << 6,
     BNORM_CPU_AVX512VL = 1 << 7,
     BNORM_CPU_NEON = 1 << 8,
+    BNORM_CPU_SVE128 = 1 << 9, /* SVE with vectors of that many bits, and no others */
+    BNORM_CPU_SVE256 = 1 << 10,
+    BNORM_CPU_SVE512 = 1 << 11,
     BNORM_CPU_NONE = 1 << 29 /* that no CPU has */
 };
 
@@ -205,5 +208,8 @@ extern const bnorm_kernels bnorm_kernels_scalar;
 extern const bnorm_kernels bnorm_kernels_avx2;
 extern const bnorm_kernels bnorm_kernels_avx512;
 extern const bnorm_kernels bnorm_kernels_neon;
+extern const bnorm_kernels bnorm_kernels_sve128;
+extern const bnorm_kernels bnorm_kernels_sve256;
+extern const bnorm_kernels bnorm_kernels_sve512;
 
 #endif
