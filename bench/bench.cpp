@@ -43,22 +43,27 @@ size_t last_level_cache()
     return size;
 }
 
+// Of the best ISA that has one: SVE copies with NEON.
+template <class Function> Function *best_of(const std::map<std::string, Function *> &functions)
+{
+    size_t index = 0;
+    while (!functions.count(bnorm_isa_name(index)))
+        index++; // portable C has one
+    return functions.at(bnorm_isa_name(index));
+}
+
 vector_copy *best_copy()
 {
-    const std::map<std::string, vector_copy *> copies = {
+    return best_of<vector_copy>({
 #define NAME_COPY(isa) { #isa, &bench_copy_##isa },
-        BENCH_COPIES(NAME_COPY)
-    };
-    return copies.at(bnorm_isa_name(0));
+        BENCH_COPIES(NAME_COPY) });
 }
 
 bare_activation *best_bare()
 {
-    const std::map<std::string, bare_activation *> loops = {
+    return best_of<bare_activation>({
 #define NAME_BARE(isa) { #isa, &bench_bare_##isa },
-        BENCH_COPIES(NAME_BARE)
-    };
-    return loops.at(bnorm_isa_name(0));
+        BENCH_COPIES(NAME_BARE) });
 }
 
 struct row {
@@ -368,8 +373,8 @@ std::string cpu_model()
 {
     std::ifstream info("/proc/cpuinfo");
     for (std::string line; std::getline(info, line);)
-        if (line.rfind("model name", 0) == 0)
-            return line.substr(line.find(':') + 2);
+        if (line.rfind("model name", 0) == 0 || line.rfind("CPU part", 0) == 0) // ARM has a number
+            return (line[0] == 'C' ? "ARM core " : "") + line.substr(line.find(':') + 2);
     return "unknown CPU";
 }
 

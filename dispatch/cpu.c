@@ -88,7 +88,7 @@ static bool has_sve(void)
     return (getauxval(AT_HWCAP) & 1ul << 22) != 0;
 #elif defined(__FreeBSD__) || defined(__OpenBSD__)
     unsigned long capabilities = 0;
-    return elf_aux_info(AT_HWCAP, &capabilities, sizeof(capabilities)) == 0 && (capabilities & 1ul << 22) != 0;
+    return elf_aux_info(AT_HWCAP, &capabilities, (int)sizeof(capabilities)) == 0 && (capabilities & 1ul << 22) != 0;
 #elif defined(_WIN32)
     return IsProcessorFeaturePresent(46); /* PF_ARM_SVE_INSTRUCTIONS_AVAILABLE, which older headers lack */
 #else

@@ -25,10 +25,16 @@ enum {
     BNORM_GROUP = 16, /* super-rows */
     BNORM_CHUNK = 128, /* super-rows, a multiple of the group */
     BNORM_LINE = 64, /* bytes of a cache line, where fetching ahead goes line by line */
-    BNORM_FETCH = 2048, /* bytes that are fetched ahead beside stores past the caches */
-    BNORM_FETCH_FAR = 32768, /* the same for reads alone */
     BNORM_MAX_FOLDED = 512 /* lanes of a super-row of several rows, at most; a test holds it */
 };
+
+/* Bytes that are fetched ahead beside stores past the caches, and for reads alone. Another CPU may want others. */
+#ifndef BNORM_FETCH
+#define BNORM_FETCH 2048
+#endif
+#ifndef BNORM_FETCH_FAR
+#define BNORM_FETCH_FAR 32768
+#endif
 
 /* For arrays that kernels read again and again: a vector that crosses cache lines takes two loads. */
 #define BNORM_ALIGNED _Alignas(64)

@@ -2,14 +2,16 @@
 /*
  * Vector operations for NEON (AArch64).
  *
- *                        Cortex-A76, Neoverse N1: latency, per cycle   Neoverse V1, V2
- *   load                 5, 2                                          6, 3
- *   store                1, 2 (one past the first)                     1, 2
- *   add, sub             2, 2                                          2, 4
- *   mul                  3, 2                                          3, 4
- *   fma                  4 (2 from an accumulator), 2                  4 (2), 4
+ *               Cortex-A55          Cortex-A76,   Neoverse   Neoverse   Apple M1
+ *               latency, per cycle  Neoverse N1   V1         V2
+ *   load        3, 1                5, 2          6, 3       6, 3       5, 3
+ *   store       -, 1                -, 1          -, 2       -, 2       -, 2
+ *   add, sub    4, 1                2, 2          2, 4       2, 4       3, 4
+ *   mul         4, 1                3, 2          3, 4       3, 4       4, 4
+ *   fma         4, 1                4, 2          4, 4       4, 4       4, 4
  *
- * Additions and multiplications share their ports: v_accumulate is a plain add.
+ * Additions and multiplications share their ports: v_accumulate is a plain add. Eight vectors a tile, and as many or
+ * twice as many sums, hide the latencies where instructions need not run in order. docs/arm.md has the loops' cycles.
  */
 #include <arm_neon.h>
 #include <stddef.h>
