@@ -390,8 +390,9 @@ BNORM_API bnorm_status bnorm_workspace_size(const bnorm_shape *shape, bnorm_oper
 /* ---- Instruction sets ------------------------------------------------------------------------------------------ */
 
 /*
- * The ISAs that were built in and run on this CPU and operating system, best first: "avx512", "avx2", "neon" and
- * always, last, "scalar". bnorm_isa_name gives NULL from bnorm_isa_count() on.
+ * The ISAs that were built in and run on this CPU and operating system, best first: "avx512", "avx2", "sve",
+ * "neon" and always, last, "scalar". bnorm_isa_name gives NULL from bnorm_isa_count() on. "sve" has kernels for the
+ * length of vectors that the process has at its first call: no thread may change its own (PR_SVE_SET_VL) after that.
  */
 BNORM_API size_t bnorm_isa_count(void);
 BNORM_API const char *bnorm_isa_name(size_t index);
