@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/* A program of somebody else's, in C99 and in C++: it must build against bnorm in every way there is, and be right. */
+#include <bnorm/bnorm.h>
+#include <stdio.h>
+
+int main(void)
+{
+    const float x[4] = { 0, 2, 4, 6 }, mean[1] = { 2 }, var[1] = { 4 }, gamma[1] = { 3 }, beta[1] = { 1 };
+    const float expected[4] = { -2, 1, 4, 7 };
+    float y[4] = { 0, 0, 0, 0 };
+    bnorm_shape shape = bnorm_nchw(1, 1, 4);
+    bnorm_infer_params params = { sizeof(bnorm_infer_params) };
+    params.mean = mean;
+    params.var = var;
+    params.gamma = gamma;
+    params.beta = beta;
+    bnorm_status status = bnorm_infer(&shape, &params, x, y, NULL);
+    int wrong = status != BNORM_OK;
+    for (int i = 0; i < 4; i++)
+        wrong += y[i] != expected[i];
+    printf("%s, %s, bnorm %s: %s\n", bnorm_status_string(status), bnorm_isa(), bnorm_version(),
+           wrong ? "WRONG" : "right");
+    return wrong;
+}
