@@ -247,6 +247,11 @@ static inline v_f32 v_abs(v_f32 a)
 #define v_expm1(a) Sleef_finz_expm1fx_u10sve(a)
 #define v_log1p(a) Sleef_finz_log1pfx_u10sve(a)
 #define v_tanh(a) Sleef_finz_tanhfx_u35sve(a)
+/* clang does not mark what is called with vectors of SVE: its first call, bound late, would lose their upper parts. */
+__asm__(".variant_pcs Sleef_finz_expfx_u10sve\n"
+        ".variant_pcs Sleef_finz_expm1fx_u10sve\n"
+        ".variant_pcs Sleef_finz_log1pfx_u10sve\n"
+        ".variant_pcs Sleef_finz_tanhfx_u35sve\n");
 #endif
 
 /* The sum of a tile's 32 lanes: lane i + lane i+16, then i + i+8, i + i+4, i + i+2, i + i+1. */
