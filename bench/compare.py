@@ -5,7 +5,7 @@
 import json
 import sys
 
-from report import geometric_mean, number, read_rows, table
+from report import geometric_mean, isas_of, number, read_rows, table
 
 
 def read_machine(path):
@@ -14,9 +14,9 @@ def read_machine(path):
         report = json.load(file)
     groups = {}
     rows = {key: row for key, row in read_rows(report["benchmarks"]).items() if row}
-    best = next((isa for isa in ("avx512", "avx2", "sve", "neon", "scalar") if any(key[4] == isa for key in rows)), None)
-    if not best:
-        sys.exit(f"{path}: no row of an ISA has a result")
+    if not rows:
+        sys.exit(f"{path}: no row has a result")
+    best = isas_of(rows)[-1]
     for (op, layout, dtype, shape, isa, threads), row in rows.items():
         if isa == best:
             groups.setdefault((op, layout, dtype, threads), {})[shape] = row

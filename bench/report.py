@@ -27,6 +27,11 @@ def read_rows(benchmarks):
     return rows
 
 
+def isas_of(rows):
+    """The best last: rows come so, but for what they are compared with."""
+    return sorted(dict.fromkeys(isa for *_, isa, _ in rows), key=lambda isa: isa not in ("bare", "unfused"))
+
+
 def geometric_mean(values):
     return math.exp(statistics.fmean(map(math.log, values))) if values else None
 
@@ -105,7 +110,7 @@ def main(path):
     rows = read_rows(report["benchmarks"])
     if not any(rows.values()):
         sys.exit(f"{path}: no row has a result")
-    all_isas = sorted(dict.fromkeys(isa for *_, isa, _ in rows), key=lambda isa: isa not in ("bare", "unfused"))
+    all_isas = isas_of(rows)
     groups = {}
     for (op, layout, dtype, shape, isa, threads), row in rows.items():
         groups.setdefault((op, layout, dtype, threads), {}).setdefault(shape, {})[isa] = row

@@ -81,7 +81,7 @@ void bnorm_cpu_caches(size_t *core, size_t *shared)
 #include <windows.h>
 #endif
 
-/* Whether the operating system keeps the registers of SVE: reading its own registers for that is not allowed to us. */
+/* Whether the CPU has SVE and the operating system keeps its registers: only the latter may ask the former. */
 static bool has_sve(void)
 {
 #if defined(__linux__) /* Android, too */

@@ -28,15 +28,25 @@ static void crashed(int number)
     raise(number);
 }
 
+typedef struct {
+    char names[128];
+} isa_list;
+
+static isa_list running_isas(const char *separator)
+{
+    isa_list list = { "" };
+    for (size_t i = 0; i < bnorm_isa_count(); i++) {
+        strncat(list.names, i ? separator : "", sizeof(list.names) - strlen(list.names) - 1);
+        strncat(list.names, bnorm_isa_name(i), sizeof(list.names) - strlen(list.names) - 1);
+    }
+    return list;
+}
+
 static void require(const char *names)
 {
-    char running[128] = "";
-    for (size_t i = 0; i < bnorm_isa_count(); i++) {
-        strncat(running, i ? "," : "", sizeof(running) - strlen(running) - 1);
-        strncat(running, bnorm_isa_name(i), sizeof(running) - strlen(running) - 1);
-    }
-    check_context("--require=%s: %s run here", names, running);
-    check(strcmp(running, names) == 0, "not the ISAs that should run");
+    const isa_list running = running_isas(",");
+    check_context("--require=%s: %s run here", names, running.names);
+    check(strcmp(running.names, names) == 0, "not the ISAs that should run");
 }
 
 void check_start(int argc, char **argv, const char *name)
@@ -99,6 +109,11 @@ void check_note(const char *format, ...)
     vprintf(format, arguments);
     printf("\n");
     va_end(arguments);
+}
+
+void check_note_isas(void)
+{
+    check_note("ISAs: %s", running_isas(" ").names);
 }
 
 int check_finish(void)

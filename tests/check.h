@@ -25,6 +25,8 @@ bool check(bool passed, const char *what);
 void check_skip(const char *why);
 /* Prints a line of information. */
 void check_note(const char *format, ...) PRINTF_LIKE;
+/* Prints the line "# ISAs: ..." of those that run here, by which ./run knows that a test went through them. */
+void check_note_isas(void);
 /* Prints the summary; returns the exit code: 0, 1 after a failure or if nothing ran, 77 if all was skipped. */
 int check_finish(void);
 

@@ -152,10 +152,7 @@ int main(int argc, char **argv)
     check(lines_in(file) == cases, "it has other cases than this test");
     if (skipped)
         check_skip("epilogues through SLEEF: there is none, or none for portable C on this CPU");
-    printf("# ISAs:");
-    for (size_t i = 0; i < bnorm_isa_count(); i++)
-        printf(" %s", bnorm_isa_name(i));
-    printf("\n");
+    check_note_isas();
     check_note("%zu digests, on %zu ISAs, serial and cut for 2 and 64 threads", cases - skipped - passed_over,
                bnorm_isa_count());
     fclose(file);

@@ -872,16 +872,13 @@ static void check_folding(void)
 int main(int argc, char **argv)
 {
     size_t count = sizeof(kernels_to_check) / sizeof(*kernels_to_check);
-    char isas[128] = "";
     check_start(argc, argv, "kernels");
     check_folding();
     trial t = { .scalar = bnorm_kernels_at(bnorm_isa_count() - 1), .random = { check_seed() } };
-    for (size_t i = 0; (t.kernels = bnorm_kernels_at(i)) != NULL; i++) {
-        strcat(strcat(isas, " "), t.kernels->name);
+    for (size_t i = 0; (t.kernels = bnorm_kernels_at(i)) != NULL; i++)
         for (size_t kernel = 0; kernel < count; kernel++)
             check_lengths(&t, kernel);
-    }
-    check_note("ISAs:%s", isas);
+    check_note_isas();
     check_note("%zu (kernel, ISA) pairs: %zu kernels on %zu ISAs", count * bnorm_isa_count(), count, bnorm_isa_count());
     return check_finish();
 }

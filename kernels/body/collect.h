@@ -118,6 +118,7 @@ static INLINE row_sums sums_at(row_sums s, size_t lane, bnorm_terms terms)
     return s;
 }
 
+/* Zero for all, also those that no terms use: what is not set is not copied. */
 static INLINE tile_pivots no_pivots(void)
 {
     tile_pivots t;

@@ -2,13 +2,15 @@
 /*
  * Vector operations for NEON (AArch64).
  *
- *               Cortex-A55          Cortex-A76,   Neoverse   Neoverse   Apple M1
- *               latency, per cycle  Neoverse N1   V1         V2
- *   load        3, 1                5, 2          6, 3       6, 3       5, 3
- *   store       -, 1                -, 1          -, 2       -, 2       -, 2
- *   add, sub    4, 1                2, 2          2, 4       2, 4       3, 4
- *   mul         4, 1                3, 2          3, 4       3, 4       4, 4
- *   fma         4, 1                4, 2          4, 4       4, 4       4, 4
+ * Latency, and how many a cycle, as LLVM 19 has them (Apple's are those of an old core):
+ *
+ *               Cortex-A55   Cortex-A76,    Neoverse V1, V2   Apple
+ *                            Neoverse N1
+ *   load        3, 1         5, 2           6, 3              4, 2
+ *   store       -, 1         -, 1           -, 2              -, 2
+ *   add, sub    4, 1         2, 2           2, 4              4, 3
+ *   mul         4, 1         3, 2           3, 4              2, 3
+ *   fma         4, 2         4, 2           4, 4              8, 2
  *
  * Additions and multiplications share their ports: v_accumulate is a plain add. Eight vectors a tile, and as many or
  * twice as many sums, hide the latencies where instructions need not run in order. docs/arm.md has the loops' cycles.

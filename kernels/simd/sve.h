@@ -3,12 +3,15 @@
  * Vector operations for SVE, compiled once for each length of its vectors: tiles of vectors whose length is known stay
  * in registers.
  *
- *                        Neoverse V1: latency, per cycle   V2       A64FX (512 bits)
- *   load                 6, 2                              6, 3     11, 2
- *   store                -, 1                              -, 2     -, 1
- *   add, sub             2, 2                              2, 4     9, 2
- *   mul                  3, 2                              3, 4     9, 2
- *   fma                  4, 2                              4, 4     9, 2
+ * Latency, and how many a cycle, as LLVM 19 has them:
+ *
+ *               Neoverse V1   Neoverse V2   A64FX
+ *               (256 bits)    (128 bits)    (512 bits)
+ *   load        6, 2          6, 3          11, 2
+ *   store       -, 2          -, 2          -, 1
+ *   add, sub    2, 2          2, 4          9, 2
+ *   mul         3, 2          3, 4          9, 2
+ *   fma         4, 2          4, 4          9, 2
  *
  * Part of a vector is a predicate, and costs what all of it does.
  */
@@ -247,11 +250,13 @@ static inline v_f32 v_abs(v_f32 a)
 #define v_expm1(a) Sleef_finz_expm1fx_u10sve(a)
 #define v_log1p(a) Sleef_finz_log1pfx_u10sve(a)
 #define v_tanh(a) Sleef_finz_tanhfx_u35sve(a)
+#ifdef __ELF__
 /* clang does not mark what is called with vectors of SVE: its first call, bound late, would lose their upper parts. */
 __asm__(".variant_pcs Sleef_finz_expfx_u10sve\n"
         ".variant_pcs Sleef_finz_expm1fx_u10sve\n"
         ".variant_pcs Sleef_finz_log1pfx_u10sve\n"
         ".variant_pcs Sleef_finz_tanhfx_u35sve\n");
+#endif
 #endif
 
 /* The sum of a tile's 32 lanes: lane i + lane i+16, then i + i+8, i + i+4, i + i+2, i + i+1. */

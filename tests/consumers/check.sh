@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # Builds and runs a program of somebody else's against bnorm in every way of docs/embedding.md: check.sh SOURCE_ROOT
+# bnorm is taken as it is committed there.
 set -euo pipefail
 source=$(realpath "$1")
 engine=$(mktemp -d)
