@@ -87,4 +87,18 @@ static inline float bnorm_element(const void *tensor, bnorm_dtype type, size_t i
     }
 }
 
+static inline void bnorm_set_element(void *tensor, bnorm_dtype type, size_t i, float value)
+{
+    switch (type) {
+    case BNORM_BF16:
+        ((uint16_t *)tensor)[i] = bnorm_to_bf16(value);
+        break;
+    case BNORM_F16:
+        ((uint16_t *)tensor)[i] = bnorm_to_f16(value);
+        break;
+    default:
+        ((float *)tensor)[i] = value;
+    }
+}
+
 #endif

@@ -136,3 +136,16 @@ bool same_bits(const float *a, const float *b, uint64_t count)
             return false;
     return true;
 }
+
+uint64_t check_digest(uint64_t hash, const float *values, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        uint32_t bits;
+        memcpy(&bits, values + i, sizeof(bits));
+        if (isnan(values[i]))
+            bits = 0x7fc00000;
+        for (int byte = 0; byte < 4; byte++, bits >>= 8)
+            hash = (hash ^ (bits & 0xff)) * 0x100000001b3u;
+    }
+    return hash;
+}

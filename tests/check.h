@@ -4,6 +4,7 @@
 #define BNORM_TESTS_CHECK_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #ifdef __GNUC__
@@ -35,5 +36,8 @@ uint64_t check_seed(void);
 
 /* Equal to the bit, a NaN being equal to a NaN. Compares `count` floats. */
 bool same_bits(const float *a, const float *b, uint64_t count);
+/* FNV-1a over the bytes of floats, the low one first; all NaN are one. */
+#define CHECK_DIGEST_START UINT64_C(0xcbf29ce484222325)
+uint64_t check_digest(uint64_t hash, const float *values, size_t count);
 
 #endif

@@ -15,28 +15,14 @@
 #include "executors.h"
 #include "job.h"
 
-/* FNV-1a over the bytes of floats, the low one first; all NaN are one. */
-static uint64_t digest(uint64_t hash, const float *values, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        uint32_t bits;
-        memcpy(&bits, values + i, sizeof(bits));
-        if (isnan(values[i]))
-            bits = 0x7fc00000;
-        for (int byte = 0; byte < 4; byte++, bits >>= 8)
-            hash = (hash ^ (bits & 0xff)) * 0x100000001b3u;
-    }
-    return hash;
-}
-
 static uint64_t digest_of(const job *j, const way *w)
 {
     result r = perform(j, w);
-    uint64_t hash = digest(0xcbf29ce484222325u, r.y, job_elements(j));
+    uint64_t hash = check_digest(CHECK_DIGEST_START, r.y, job_elements(j));
     for (int i = 0; i < (is_backward(j->op) ? 2 : is_training(j->op) ? STATISTICS : 0); i++)
-        hash = digest(hash, r.statistics[i], j->shape.channels);
+        hash = check_digest(hash, r.statistics[i], j->shape.channels);
     if (is_backward(j->op) && has_residual(j->op))
-        hash = digest(hash, r.dresidual, job_elements(j));
+        hash = check_digest(hash, r.dresidual, job_elements(j));
     result_free(&r);
     return hash;
 }

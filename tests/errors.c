@@ -92,6 +92,13 @@ static bnorm_status train(const call *c)
                        c->workspace_size, &c->executor);
 }
 
+/* x are weights, and the running mean is the folded bias. */
+static bnorm_status fold(const call *c)
+{
+    return bnorm_fold(c->no_shape ? NULL : &c->shape, c->no_params ? NULL : &c->infer, c->x, c->dy, c->y,
+                      c->train.running_mean);
+}
+
 /* y is dx. */
 static bnorm_status backward(const call *c)
 {
@@ -456,6 +463,35 @@ static void check_steps(void)
     expect(finish(&c), BNORM_OK, true, "finish: nothing was counted");
 }
 
+static void check_folding(void)
+{
+    static const bnorm_epilogue relu = { .struct_size = sizeof(relu), .activation = BNORM_RELU };
+    CALL(fold, BNORM_OK, (void)0);
+    CALL(fold, BNORM_OK, c.dy = NULL);
+    CALL(fold, BNORM_OK, c.dy = c.train.running_mean);
+    CALL(fold, BNORM_OK, c.x = c.y);
+    CALL(fold, BNORM_OK, c.infer.gamma = c.infer.beta = NULL);
+    CALL(fold, BNORM_NULL_POINTER, c.no_shape = true);
+    CALL(fold, BNORM_NULL_POINTER, c.no_params = true);
+    CALL(fold, BNORM_NULL_POINTER, c.x = NULL);
+    CALL(fold, BNORM_NULL_POINTER, c.y = NULL);
+    CALL(fold, BNORM_NULL_POINTER, c.infer.mean = NULL);
+    CALL(fold, BNORM_NULL_POINTER, c.infer.var = NULL);
+    CALL(fold, BNORM_NULL_POINTER, c.train.running_mean = NULL);
+    CALL(fold, BNORM_BAD_STRUCT_SIZE, c.infer.struct_size = 0);
+    CALL(fold, BNORM_BAD_SHAPE, c.shape.channels = 0);
+    CALL(fold, BNORM_BAD_EPSILON, c.infer.epsilon = -1.0f);
+    CALL(fold, BNORM_UNSUPPORTED, c.infer.epilogue = &relu);
+    CALL(fold, BNORM_UNSUPPORTED, c.shape.out.dtype = (bnorm_dtype)3);
+    CALL(fold, BNORM_MISALIGNED, c.x = off_by_one(x));
+    CALL(fold, BNORM_MISALIGNED, c.dy = off_by_one(dy));
+    CALL(fold, BNORM_OVERLAP, c.x = out.y + 1);
+    CALL(fold, BNORM_OVERLAP, c.dy = c.train.running_mean + 1);
+    CALL(fold, BNORM_OVERLAP, c.train.running_mean = out.y);
+    CALL(fold, BNORM_OVERLAP, c.infer.gamma = out.y + 1);
+    CALL(fold, BNORM_OVERLAP, c.infer.var = c.train.running_mean);
+}
+
 /* Of nothing, sums are 0. */
 static void check_empty_gradients(void)
 {
@@ -561,6 +597,7 @@ int main(int argc, char **argv)
     check_epilogues();
     check_backward();
     check_steps();
+    check_folding();
     check_empty();
     check_empty_gradients();
     check_growth();

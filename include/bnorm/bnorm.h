@@ -236,6 +236,28 @@ typedef struct bnorm_infer_params {
 BNORM_API bnorm_status bnorm_infer(const bnorm_shape *shape, const bnorm_infer_params *params, const void *x, void *y,
                                    const bnorm_executor *executor);
 
+/*
+ * Folds bnorm_infer into the convolution or linear layer before it, which then gives by itself what both gave: with
+ * s = gamma / sqrt(var + epsilon),
+ *
+ *     folded_weights = weights * s,   folded_bias = (bias - mean) * s + beta
+ *
+ * computed in double and rounded once, in 16 bits by way of float. To the shape, weights are a tensor whose channels
+ * are those that the layer puts out (O, of I that it takes, through H*W places):
+ *
+ *     OIHW, OHWI; depthwise O1HW; linear [out][in]     bnorm_nchw(1, O, I * H * W), I being 1 or that of a group
+ *     HWIO; depthwise HWO; linear [in][out]            bnorm_nhwc(1, O, H * W * I)
+ *     transposed IOHW                                  bnorm_nchw(I, O, H * W), in a call for each group
+ *     OIhw16i16o and other blocks                      bnorm_blocked(1, O, I * H * W, 16), I with its padding
+ *
+ * `in` lays out weights and `out` folded_weights, which may be weights where both are equal. bias may be NULL: 0, and
+ * folded_bias may be bias; any other overlap of an output is BNORM_OVERLAP. params->hint is not looked at, and an
+ * epilogue is BNORM_UNSUPPORTED: it stays behind the layer. The layer's own sums cancel where a mean is large: what
+ * this loses of a channel grows with |mean| / std, which it does not in bnorm_infer.
+ */
+BNORM_API bnorm_status bnorm_fold(const bnorm_shape *shape, const bnorm_infer_params *params, const void *weights,
+                                  const float *bias, void *folded_weights, float *folded_bias);
+
 /* ---- Training -------------------------------------------------------------------------------------------------- */
 
 /* Which variance is folded into the running variance; y always uses the biased one. */
