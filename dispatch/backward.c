@@ -216,41 +216,60 @@ static void given_coefficients(const bnorm_one_pass *pass, size_t first, size_t 
     forward_coefficients(pass->application.kernels, &((const call *)pass->context)->p, first, channels, k);
 }
 
+/* Checks all, and sets up what the call is made of: a job of two passes where sums are needed, else of one. */
+typedef struct backward_call {
+    call call; /* first: it is what prepare() and finish() look for */
+    bnorm_two_pass job;
+    bool sums;
+} backward_call;
+
+static bnorm_status begin_backward(backward_call *b, const bnorm_machine *m, const bnorm_shape *shape,
+                                   const bnorm_backward_params *params, const void *x, const void *dy, void *dx,
+                                   const void *workspace, size_t workspace_size, const bnorm_executor *executor)
+{
+    call *c = &b->call;
+    const bnorm_geometry *g = &b->job.geometry;
+    const bnorm_range no_range = { NULL, 0, 1, false };
+    b->job = (bnorm_two_pass){ .finish = finish, .prepare = prepare, .out = dx, .context = c };
+    bnorm_status status = read_call(m, shape, params, executor, &b->job.geometry, c);
+    if (status)
+        return status;
+    const bool x_needed = applying_needs_x(c, dx) || c->p.dgamma;
+    status = check_tensors(g, &c->f, x, x_needed, dy, dx);
+    if (status)
+        return status;
+    x = x_needed ? x : NULL;
+    b->job.collector = collector_of(m, c, x, dy);
+    b->job.map = map_of(c, dx);
+    b->job.hint = c->p.hint;
+    b->sums = needs_sums(&c->p, dx) && !g->empty;
+    if (b->sums)
+        status = bnorm_check_workspace(workspace, workspace_size, bnorm_plan_two_pass(&b->job, &m->tuning, executor));
+    const bnorm_range scratch = { workspace, workspace_size, 1, true };
+    return status ? status : check_memory(g, c, x, dy, dx, no_range, scratch);
+}
+
 bnorm_status bnorm_backward_on(const bnorm_machine *m, const bnorm_shape *shape, const bnorm_backward_params *params,
                                const void *x, const void *dy, void *dx, void *workspace, size_t workspace_size,
                                const bnorm_executor *executor)
 {
-    call c;
-    bnorm_two_pass job = { .finish = finish, .prepare = prepare, .out = dx, .context = &c };
-    const bnorm_geometry *g = &job.geometry;
-    const bnorm_range no_range = { NULL, 0, 1, false };
-    bnorm_status status = read_call(m, shape, params, executor, &job.geometry, &c);
-    if (status)
-        return status;
-    const bool x_needed = applying_needs_x(&c, dx) || c.p.dgamma, sums = needs_sums(&c.p, dx) && !g->empty;
-    status = check_tensors(g, &c.f, x, x_needed, dy, dx);
-    if (status)
-        return status;
-    x = x_needed ? x : NULL;
-    job.collector = collector_of(m, &c, x, dy);
-    job.map = map_of(&c, dx);
-    job.hint = c.p.hint;
-    const size_t needed = sums ? bnorm_plan_two_pass(&job, &m->tuning, executor) : 0;
-    if (sums)
-        status = bnorm_check_workspace(workspace, workspace_size, needed);
-    if (!status)
-        status = check_memory(g, &c, x, dy, dx, no_range, (bnorm_range){ workspace, needed, 1, true });
+    backward_call b;
+    bnorm_status status = begin_backward(&b, m, shape, params, x, dy, dx, workspace, workspace_size, executor);
+    const bnorm_geometry *g = &b.job.geometry;
+    const call *c = &b.call;
     if (status)
         return status;
     if (g->empty) {
-        store_no_gradients(&c.p, g->channels);
-    } else if (sums) {
-        bnorm_run_two_pass(&job, workspace, executor);
-    } else if (dx || c.f.dresidual) {
-        bnorm_one_pass pass = { .application = { m->kernels, g, job.map, { 0 }, x, dy, dx, fusion_of(&c) },
-                                .hint = c.p.hint,
-                                .coefficients = given_coefficients,
-                                .context = &c };
+        store_no_gradients(&c->p, g->channels);
+    } else if (b.sums) {
+        bnorm_run_two_pass(&b.job, workspace, executor);
+    } else if (dx || c->f.dresidual) {
+        bnorm_one_pass pass = {
+            .application = { m->kernels, g, b.job.map, { 0 }, b.job.collector.x, dy, dx, fusion_of(c) },
+            .hint = c->p.hint,
+            .coefficients = given_coefficients,
+            .context = c
+        };
         bnorm_run_one_pass(&pass, &m->tuning, executor);
     }
     return BNORM_OK;
@@ -262,6 +281,15 @@ bnorm_status bnorm_backward(const bnorm_shape *shape, const bnorm_backward_param
 {
     const bnorm_machine machine = bnorm_this_machine();
     return bnorm_backward_on(&machine, shape, params, x, dy, dx, workspace, workspace_size, executor);
+}
+
+bnorm_status bnorm_backward_check(const bnorm_shape *shape, const bnorm_backward_params *params, const void *x,
+                                  const void *dy, void *dx, void *workspace, size_t workspace_size,
+                                  const bnorm_executor *executor)
+{
+    const bnorm_machine machine = bnorm_this_machine();
+    backward_call b;
+    return begin_backward(&b, &machine, shape, params, x, dy, dx, workspace, workspace_size, executor);
 }
 
 /* ---- In steps ---- */
@@ -299,12 +327,11 @@ bnorm_status bnorm_backward_reduce_on(const bnorm_machine *m, const bnorm_shape 
         return status;
     job.collector = collector_of(m, c, x, dy);
     job.map = map_of(c, NULL);
-    const size_t needed = g->empty ? 0 : bnorm_plan_two_pass(&job, &m->tuning, executor);
     if (!g->empty)
-        status = bnorm_check_workspace(workspace, workspace_size, needed);
+        status = bnorm_check_workspace(workspace, workspace_size, bnorm_plan_two_pass(&job, &m->tuning, executor));
     if (!status)
         status = check_memory(g, c, x, dy, NULL, bnorm_doubles(sums, BNORM_STATISTICS * g->channels, true),
-                              (bnorm_range){ workspace, needed, 1, true });
+                              (bnorm_range){ workspace, workspace_size, 1, true });
     if (status)
         return status;
     if (g->empty)

@@ -49,24 +49,35 @@ static bnorm_status check(const bnorm_geometry *g, const bnorm_infer_params *p, 
     return bnorm_check_ranges(ranges, sizeof(ranges) / sizeof(*ranges), 3);
 }
 
-bnorm_status bnorm_infer_on(const bnorm_machine *m, const bnorm_shape *shape, const bnorm_infer_params *params,
-                            const void *x, void *y, const bnorm_executor *executor)
-{
+/* A call's arguments, checked. */
+typedef struct infer_call {
     bnorm_geometry g;
     bnorm_infer_params p;
     bnorm_fusion f;
-    bnorm_status status = bnorm_check_call(shape, &g, &p, sizeof(p), params, executor);
+} infer_call;
+
+static bnorm_status begin_infer(infer_call *c, const bnorm_machine *m, const bnorm_shape *shape,
+                                const bnorm_infer_params *params, const void *x, const void *y,
+                                const bnorm_executor *executor)
+{
+    bnorm_status status = bnorm_check_call(shape, &c->g, &c->p, sizeof(c->p), params, executor);
     if (!status)
-        status = bnorm_read_epilogue(m, p.epilogue, &f);
-    if (!status)
-        status = check(&g, &p, &f, x, y);
-    if (status || g.empty)
+        status = bnorm_read_epilogue(m, c->p.epilogue, &c->f);
+    return status ? status : check(&c->g, &c->p, &c->f, x, y);
+}
+
+bnorm_status bnorm_infer_on(const bnorm_machine *m, const bnorm_shape *shape, const bnorm_infer_params *params,
+                            const void *x, void *y, const bnorm_executor *executor)
+{
+    infer_call c;
+    bnorm_status status = begin_infer(&c, m, shape, params, x, y, executor);
+    if (status || c.g.empty)
         return status;
     bnorm_one_pass pass = {
-        .application = { m->kernels, &g, BNORM_NORMALISE, { 0 }, x, NULL, y, bnorm_forward_fusion(&f) },
-        .hint = p.hint,
+        .application = { m->kernels, &c.g, BNORM_NORMALISE, { 0 }, x, NULL, y, bnorm_forward_fusion(&c.f) },
+        .hint = c.p.hint,
         .coefficients = coefficients,
-        .context = &p
+        .context = &c.p
     };
     bnorm_run_one_pass(&pass, &m->tuning, executor);
     return BNORM_OK;
@@ -77,4 +88,12 @@ bnorm_status bnorm_infer(const bnorm_shape *shape, const bnorm_infer_params *par
 {
     const bnorm_machine machine = bnorm_this_machine();
     return bnorm_infer_on(&machine, shape, params, x, y, executor);
+}
+
+bnorm_status bnorm_infer_check(const bnorm_shape *shape, const bnorm_infer_params *params, const void *x, void *y,
+                               const bnorm_executor *executor)
+{
+    const bnorm_machine machine = bnorm_this_machine();
+    infer_call c;
+    return begin_infer(&c, &machine, shape, params, x, y, executor);
 }

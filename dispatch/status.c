@@ -46,6 +46,10 @@ const char *bnorm_status_string(bnorm_status status)
         return "statistics is not one of bnorm_source";
     case BNORM_BAD_ACTIVATION:
         return "activation is not one of bnorm_activation";
+    case BNORM_PEER_FAILED:
+        return "another process of a shared batch failed";
+    case BNORM_COMMUNICATION_FAILED:
+        return "MPI answered with an error";
     }
     return "unknown status";
 }

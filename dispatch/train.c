@@ -81,14 +81,14 @@ static bnorm_status check_train(const bnorm_geometry *g, const bnorm_train_param
 }
 
 static bnorm_status check_train_memory(const bnorm_geometry *g, const bnorm_train_params *p, const bnorm_fusion *f,
-                                       const void *x, const void *y, const void *workspace, size_t needed)
+                                       const void *x, const void *y, const void *workspace, size_t workspace_size)
 {
     const bnorm_range ranges[] = {
         bnorm_in_range(g, x, false),
         bnorm_out_range(g, y, true),
         bnorm_out_range(g, f->residual, false),
         bnorm_mask_range(g, f, true),
-        { workspace, needed, 1, true },
+        { workspace, workspace_size, 1, true },
         bnorm_floats(p->gamma, g->channels, false),
         bnorm_floats(p->beta, g->channels, false),
         bnorm_floats(p->running_mean, g->channels, true),
@@ -100,31 +100,43 @@ static bnorm_status check_train_memory(const bnorm_geometry *g, const bnorm_trai
     return bnorm_check_ranges(ranges, sizeof(ranges) / sizeof(*ranges), 3);
 }
 
+/* A call's arguments, checked, and its work. */
+typedef struct train_call {
+    bnorm_train_params p;
+    bnorm_fusion f;
+    bnorm_two_pass job;
+} train_call;
+
+static bnorm_status begin_train(train_call *c, const bnorm_machine *m, const bnorm_shape *shape,
+                                const bnorm_train_params *params, const void *x, void *y, const void *workspace,
+                                size_t workspace_size, const bnorm_executor *executor)
+{
+    const bnorm_geometry *g = &c->job.geometry;
+    c->job = (bnorm_two_pass){ .collector = { .kernels = m->kernels, .terms = BNORM_SQUARES, .x = x },
+                               .out = y,
+                               .finish = finish,
+                               .context = &c->p };
+    bnorm_status status = bnorm_check_call(shape, &c->job.geometry, &c->p, sizeof(c->p), params, executor);
+    if (!status)
+        status = bnorm_read_epilogue(m, c->p.epilogue, &c->f);
+    if (!status)
+        status = check_train(g, &c->p, &c->f, x, y);
+    if (status || g->empty)
+        return status;
+    c->job.collector.fusion = bnorm_forward_fusion(&c->f);
+    c->job.hint = c->p.hint;
+    status = bnorm_check_workspace(workspace, workspace_size, bnorm_plan_two_pass(&c->job, &m->tuning, executor));
+    return status ? status : check_train_memory(g, &c->p, &c->f, x, y, workspace, workspace_size);
+}
+
 bnorm_status bnorm_train_on(const bnorm_machine *m, const bnorm_shape *shape, const bnorm_train_params *params,
                             const void *x, void *y, void *workspace, size_t workspace_size,
                             const bnorm_executor *executor)
 {
-    bnorm_train_params p;
-    bnorm_fusion f;
-    bnorm_two_pass job = { .collector = { .kernels = m->kernels, .terms = BNORM_SQUARES, .x = x },
-                           .out = y,
-                           .finish = finish,
-                           .context = &p };
-    bnorm_status status = bnorm_check_call(shape, &job.geometry, &p, sizeof(p), params, executor);
-    if (!status)
-        status = bnorm_read_epilogue(m, p.epilogue, &f);
-    if (!status)
-        status = check_train(&job.geometry, &p, &f, x, y);
-    if (status || job.geometry.empty)
-        return status;
-    job.collector.fusion = bnorm_forward_fusion(&f);
-    job.hint = p.hint;
-    const size_t needed = bnorm_plan_two_pass(&job, &m->tuning, executor);
-    status = bnorm_check_workspace(workspace, workspace_size, needed);
-    if (!status)
-        status = check_train_memory(&job.geometry, &p, &f, x, y, workspace, needed);
-    if (!status)
-        bnorm_run_two_pass(&job, workspace, executor);
+    train_call c;
+    bnorm_status status = begin_train(&c, m, shape, params, x, y, workspace, workspace_size, executor);
+    if (!status && !c.job.geometry.empty)
+        bnorm_run_two_pass(&c.job, workspace, executor);
     return status;
 }
 
@@ -133,6 +145,14 @@ bnorm_status bnorm_train(const bnorm_shape *shape, const bnorm_train_params *par
 {
     const bnorm_machine machine = bnorm_this_machine();
     return bnorm_train_on(&machine, shape, params, x, y, workspace, workspace_size, executor);
+}
+
+bnorm_status bnorm_train_check(const bnorm_shape *shape, const bnorm_train_params *params, const void *x, void *y,
+                               void *workspace, size_t workspace_size, const bnorm_executor *executor)
+{
+    const bnorm_machine machine = bnorm_this_machine();
+    train_call c;
+    return begin_train(&c, &machine, shape, params, x, y, workspace, workspace_size, executor);
 }
 
 /* ---- In steps ---- */
@@ -163,15 +183,14 @@ bnorm_status bnorm_collect_on(const bnorm_machine *m, const bnorm_shape *shape, 
         status = BNORM_NULL_POINTER;
     if (status)
         return status;
-    const size_t needed = g->empty ? 0 : bnorm_plan_two_pass(&job, &m->tuning, executor);
     const bnorm_range ranges[] = {
         bnorm_in_range(g, x, false),
-        { workspace, needed, 1, true },
+        { workspace, workspace_size, 1, true },
         bnorm_doubles(mean, g->channels, true),
         bnorm_doubles(m2, g->channels, true),
     };
     if (!g->empty)
-        status = bnorm_check_workspace(workspace, workspace_size, needed);
+        status = bnorm_check_workspace(workspace, workspace_size, bnorm_plan_two_pass(&job, &m->tuning, executor));
     if (!status)
         status = bnorm_check_ranges(ranges, sizeof(ranges) / sizeof(*ranges), 0);
     if (status)

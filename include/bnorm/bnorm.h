@@ -49,7 +49,9 @@ typedef enum bnorm_status {
     BNORM_UNSUPPORTED, /* understood, but not offered by this version or build */
     BNORM_BAD_HINT, /* not one of bnorm_hint */
     BNORM_BAD_STATISTICS, /* not one of bnorm_source */
-    BNORM_BAD_ACTIVATION /* not one of bnorm_activation, out of its parameters' range, or a mask that cannot tell it */
+    BNORM_BAD_ACTIVATION, /* not one of bnorm_activation, out of its parameters' range, or a mask that cannot tell it */
+    BNORM_PEER_FAILED, /* bnorm/mpi.h: another process that shares the batch failed */
+    BNORM_COMMUNICATION_FAILED /* bnorm/mpi.h: MPI answered with an error */
 } bnorm_status;
 
 /* A short English sentence for a status, for a log; never NULL. */
@@ -303,7 +305,7 @@ typedef struct bnorm_train_params {
  * y may be x where shape->in equals shape->out, and may be the residual; any other overlap of an output or the
  * workspace is BNORM_OVERLAP. An empty tensor is BNORM_OK and changes no running or saved statistic. One value a
  * channel is BNORM_SINGLE_VALUE unless running_variance is BNORM_BIASED. The workspace needs no alignment and no
- * initial content.
+ * initial content; all of its workspace_size bytes are the call's.
  */
 BNORM_API bnorm_status bnorm_train(const bnorm_shape *shape, const bnorm_train_params *params, const void *x, void *y,
                                    void *workspace, size_t workspace_size, const bnorm_executor *executor);
@@ -408,6 +410,21 @@ typedef enum bnorm_operation { BNORM_INFER = 0, BNORM_TRAIN = 1, BNORM_BACKWARD 
 /* Stores the bytes of scratch memory that the operation needs with this shape and executor in *size; may be 0. */
 BNORM_API bnorm_status bnorm_workspace_size(const bnorm_shape *shape, bnorm_operation operation,
                                             const bnorm_executor *executor, size_t *size);
+
+/* ---- Checking ahead -------------------------------------------------------------------------------------------- */
+
+/*
+ * What bnorm_infer, bnorm_train and bnorm_backward would answer to the same arguments; nothing is computed or written.
+ * For whoever must know beforehand: an engine that lays out its memory, a process that others will wait for.
+ */
+BNORM_API bnorm_status bnorm_infer_check(const bnorm_shape *shape, const bnorm_infer_params *params, const void *x,
+                                         void *y, const bnorm_executor *executor);
+BNORM_API bnorm_status bnorm_train_check(const bnorm_shape *shape, const bnorm_train_params *params, const void *x,
+                                         void *y, void *workspace, size_t workspace_size,
+                                         const bnorm_executor *executor);
+BNORM_API bnorm_status bnorm_backward_check(const bnorm_shape *shape, const bnorm_backward_params *params,
+                                            const void *x, const void *dy, void *dx, void *workspace,
+                                            size_t workspace_size, const bnorm_executor *executor);
 
 /* ---- Instruction sets ------------------------------------------------------------------------------------------ */
 

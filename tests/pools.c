@@ -1,16 +1,44 @@
 /* SPDX-License-Identifier: MIT */
-/* The OpenMP executor: the bits of one thread, whatever its width. */
-#include "bnorm/openmp.h"
-
+/* The executors on OpenMP threads and on a pthreadpool: the bits of one thread, whatever the width. */
 #include "check.h"
 #include "job.h"
+
+#ifdef POOLS_OPENMP
+#include "bnorm/openmp.h"
+
+static const char program[] = "openmp";
+
+static bnorm_executor pool_new(size_t width)
+{
+    return bnorm_openmp_executor(width);
+}
+
+static void pool_free(const bnorm_executor *executor)
+{
+    (void)executor;
+}
+
+#else
+#include "bnorm/pthreadpool.h"
+
+static const char program[] = "pthreadpool";
+
+static bnorm_executor pool_new(size_t width)
+{
+    return bnorm_pthreadpool_executor(width ? pthreadpool_create(width) : NULL);
+}
+
+static void pool_free(const bnorm_executor *executor)
+{
+    pthreadpool_destroy(executor->context);
+}
+#endif
 
 int main(int argc, char **argv)
 {
     static const size_t shapes[][4] = { { 4, 64, 196, 1 }, { 4, 64, 196, 64 }, { 4, 64, 196, 16 }, { 1, 3, 12544, 1 } };
-    check_start(argc, argv, "openmp");
-    check(bnorm_openmp_executor(0).width >= 1 && bnorm_openmp_executor(3).width == 3,
-          "not the width that was asked for");
+    check_start(argc, argv, program);
+    check(pool_new(0).width >= 1, "no thread at all");
     for (size_t s = 0; s < sizeof(shapes) / sizeof(*shapes); s++)
         for (int training = 0; training < 2; training++) {
             const size_t *d = shapes[s];
@@ -20,7 +48,8 @@ int main(int argc, char **argv)
             check_context("%s %zux%zux%zu block %zu", training ? "train" : "infer", d[0], d[1], d[2], d[3]);
             result serial = perform(&j, &w);
             for (size_t width = 1; width <= 4; width++) {
-                const bnorm_executor executor = bnorm_openmp_executor(width);
+                const bnorm_executor executor = pool_new(width);
+                check(executor.width == width, "not the width that was asked for");
                 w.executor = &executor;
                 w.tuning = tunings[width % TUNING_COUNT];
                 result r = perform(&j, &w);
@@ -28,6 +57,7 @@ int main(int argc, char **argv)
                 for (int i = 0; training && i < STATISTICS; i++)
                     check(same_bits(r.statistics[i], serial.statistics[i], d[1]), "statistics have other bits");
                 result_free(&r);
+                pool_free(&executor);
             }
             result_free(&serial);
             job_free(&j);

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/* bnorm over MPI: training on a batch that processes share (synchronised batch norm). A separate, optional library,
+ * bnorm-mpi. */
+#ifndef BNORM_MPI_H
+#define BNORM_MPI_H
+
+#include <mpi.h>
+
+#include "bnorm.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/*
+ * bnorm_train and bnorm_backward where each process of `comm` holds some images of the batch: the statistics, and the
+ * sums that gradients follow from, are of all. All processes call, with equal channels; all else may differ: batch and
+ * points, which may be 0, layouts, types, strides, ISAs. Each call is one MPI_Allreduce of one element, of 24 bytes and
+ * 16 a channel, in backward 24 a channel (docs/syncbn.md has what that costs).
+ *
+ * Running and saved statistics, dgamma and dbeta are those of the whole batch, and have the same bits in each process,
+ * as MPI demands of MPI_Allreduce. dgamma and dbeta must therefore be left out of whatever adds up the other gradients.
+ * The same shares in the same order give the same bits again, whatever the ISAs, as long as MPI joins them in the same
+ * order; against one process with the whole batch they differ within the bounds of docs/numerics.md.
+ *
+ * A process whose arguments are wrong still takes part, so that none waits for it: it answers its own status, the
+ * others BNORM_PEER_FAILED, and no process writes anything. Where even the shape cannot be read, or has more than 33
+ * million channels, it raises MPI_ERR_ARG with the error handler of comm, as MPI does with wrong arguments: by default
+ * the processes end. BNORM_COMMUNICATION_FAILED: MPI answered with an error, which it does where that handler returns.
+ *
+ * The workspace, of bnorm_mpi_workspace_size bytes without alignment, is required also where the tensor is empty.
+ * In backward, x is required. But for the memory of a message after a failure, nothing is allocated here.
+ */
+BNORM_API bnorm_status bnorm_mpi_train(MPI_Comm comm, const bnorm_shape *shape, const bnorm_train_params *params,
+                                       const void *x, void *y, void *workspace, size_t workspace_size,
+                                       const bnorm_executor *executor);
+BNORM_API bnorm_status bnorm_mpi_backward(MPI_Comm comm, const bnorm_shape *shape, const bnorm_backward_params *params,
+                                          const void *x, const void *dy, void *dx, void *workspace,
+                                          size_t workspace_size, const bnorm_executor *executor);
+
+/* As bnorm_workspace_size, for BNORM_TRAIN and BNORM_BACKWARD; not collective. */
+BNORM_API bnorm_status bnorm_mpi_workspace_size(const bnorm_shape *shape, bnorm_operation operation,
+                                                const bnorm_executor *executor, size_t *size);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

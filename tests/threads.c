@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Many threads at once: calls of every kind side by side, on one shared executor or none, from within tasks of other
+ * calls, while the ISA and the cache sizes are changed. Each must give the bits that it gives alone. It says the most
+ * when it is built with -Db_sanitize=thread.
+ */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "check.h"
+#include "executors.h"
+#include "inputs.h"
+
+enum { BATCH = 3, CHANNELS = 24, POINTS = 700, ELEMENTS = BATCH * CHANNELS * POINTS, WORKSPACE = 1 << 18 };
+
+static float x[ELEMENTS], dy[ELEMENTS], parameters[4][CHANNELS];
+
+/* What a thread has of its own. */
+typedef struct outputs {
+    float y[ELEMENTS], dx[ELEMENTS], weights[ELEMENTS];
+    float saved[3][CHANNELS], gradients[2][CHANNELS], bias[CHANNELS];
+} outputs;
+
+static bnorm_status call_all(const bnorm_shape *shape, const bnorm_executor *executor, outputs *o, char *workspace)
+{
+    const bnorm_epilogue relu = { .struct_size = sizeof(relu), .activation = BNORM_RELU };
+    const bnorm_infer_params infer = { .struct_size = sizeof(infer), .mean = parameters[0], .var = parameters[1] };
+    const bnorm_train_params train = { .struct_size = sizeof(train),
+                                       .gamma = parameters[2],
+                                       .beta = parameters[3],
+                                       .epsilon = 1e-5f,
+                                       .saved_mean = o->saved[0],
+                                       .saved_mean_low = o->saved[1],
+                                       .saved_rstd = o->saved[2],
+                                       .epilogue = &relu };
+    const bnorm_backward_params backward = { .struct_size = sizeof(backward),
+                                             .gamma = parameters[2],
+                                             .beta = parameters[3],
+                                             .mean = o->saved[0],
+                                             .mean_low = o->saved[1],
+                                             .rstd = o->saved[2],
+                                             .dgamma = o->gradients[0],
+                                             .dbeta = o->gradients[1],
+                                             .epilogue = &relu };
+    bnorm_status status = bnorm_train(shape, &train, x, o->y, workspace, WORKSPACE, executor);
+    if (!status)
+        status = bnorm_backward(shape, &backward, x, dy, o->dx, workspace, WORKSPACE, executor);
+    if (!status)
+        status = bnorm_infer(shape, &infer, o->y, o->y, executor);
+    return status ? status : bnorm_fold(shape, &infer, x, NULL, o->weights, o->bias);
+}
+
+/* ---- Executors ---- */
+
+/* A task of an executor, before which its thread makes calls of its own. */
+typedef struct nested_run {
+    bnorm_task *task;
+    void *argument;
+    const bnorm_shape *shape;
+    const outputs *expected;
+    atomic_bool *right;
+} nested_run;
+
+static bool is_right(const bnorm_shape *shape, const bnorm_executor *executor, const outputs *expected)
+{
+    outputs *o = malloc(sizeof(*o));
+    char *workspace = malloc(WORKSPACE);
+    const bool right = call_all(shape, executor, o, workspace) == BNORM_OK && memcmp(o, expected, sizeof(*o)) == 0;
+    free(workspace);
+    free(o);
+    return right;
+}
+
+static atomic_size_t nested_calls;
+
+static void nested_task(void *argument, size_t task)
+{
+    const nested_run *n = argument;
+    if (task % 4 == 0 && !is_right(n->shape, NULL, n->expected))
+        atomic_store(n->right, false);
+    atomic_fetch_add(&nested_calls, task % 4 == 0);
+    n->task(n->argument, task);
+}
+
+/* An executor of two threads each of whose tasks may make calls. */
+typedef struct nested_context {
+    const bnorm_shape *shape;
+    const outputs *expected;
+    atomic_bool right;
+} nested_context;
+
+static void run_nested(void *context, size_t tasks, bnorm_task *task, void *argument)
+{
+    nested_context *c = context;
+    const bnorm_executor two = executor_threads(2);
+    nested_run n = { task, argument, c->shape, c->expected, &c->right };
+    two.run(two.context, tasks, nested_task, &n);
+}
+
+/* ---- Threads ---- */
+
+enum { SHAPES = 3 };
+static bnorm_shape shapes[SHAPES];
+static outputs expected[SHAPES];
+static atomic_bool stopping;
+
+typedef struct caller {
+    pthread_t thread;
+    size_t number;
+    bool right;
+} caller;
+
+static void *call_often(void *argument)
+{
+    enum { ROUNDS = 6 };
+    caller *self = argument;
+    const bnorm_executor two = executor_threads(2), backwards = executor_backwards(8);
+    for (size_t round = 0; round < ROUNDS; round++) {
+        const size_t i = (self->number + round) % SHAPES;
+        nested_context nested = { &shapes[i], &expected[i], true };
+        const bnorm_executor outer = { run_nested, &nested, 2 };
+        const bnorm_executor *const executors[] = { NULL, &two, &backwards, &outer };
+        self->right = self->right && is_right(&shapes[i], executors[(self->number + round) % 4], &expected[i]);
+        self->right = self->right && atomic_load(&nested.right);
+    }
+    return NULL;
+}
+
+/* Changes, again and again, what must not change results. */
+static void *change_settings(void *argument)
+{
+    (void)argument;
+    for (size_t i = 0; !atomic_load(&stopping); i++) {
+        size_t core, shared;
+        bnorm_set_isa(bnorm_isa_name(i % bnorm_isa_count()));
+        bnorm_set_cache_sizes(i % 3 * 100000, i % 5 * 50000);
+        bnorm_cache_sizes(&core, &shared);
+        bnorm_isa();
+    }
+    return NULL;
+}
+
+static void check_callers(bool changing)
+{
+    enum { CALLERS = 8 };
+    caller callers[CALLERS];
+    pthread_t changer;
+    check_context("%d threads%s", CALLERS, changing ? ", while the ISA and the cache sizes change" : "");
+    atomic_store(&stopping, false);
+    if (changing)
+        pthread_create(&changer, NULL, change_settings, NULL);
+    for (size_t i = 0; i < CALLERS; i++) {
+        callers[i].number = i;
+        callers[i].right = true;
+        pthread_create(&callers[i].thread, NULL, call_often, &callers[i]);
+    }
+    for (size_t i = 0; i < CALLERS; i++) {
+        pthread_join(callers[i].thread, NULL);
+        check(callers[i].right, "a thread's results have other bits than alone");
+    }
+    atomic_store(&stopping, true);
+    if (changing)
+        pthread_join(changer, NULL);
+    bnorm_set_isa(NULL);
+    bnorm_set_cache_sizes(0, 0);
+}
+
+int main(int argc, char **argv)
+{
+    static char workspace[WORKSPACE];
+    check_start(argc, argv, "threads");
+    input_fill(INPUT_normal, x, BATCH, CHANNELS, POINTS, check_seed());
+    input_fill(INPUT_normal, dy, BATCH, CHANNELS, POINTS, check_seed() + 1);
+    for (int c = 0; c < CHANNELS; c++) {
+        parameters[0][c] = parameters[3][c] = (float)c / 7;
+        parameters[1][c] = parameters[2][c] = (float)c / 9 + 1;
+    }
+    shapes[0] = bnorm_nchw(BATCH, CHANNELS, POINTS);
+    shapes[1] = bnorm_nhwc(BATCH, CHANNELS, POINTS);
+    shapes[2] = bnorm_blocked(BATCH, CHANNELS, POINTS, 8);
+    for (int i = 0; i < SHAPES; i++)
+        check(call_all(&shapes[i], NULL, &expected[i], workspace) == BNORM_OK, "a call failed");
+    check_callers(false);
+    check_callers(true);
+    check(atomic_load(&nested_calls) > 0, "no task made calls");
+    check_note_isas();
+    return check_finish();
+}
