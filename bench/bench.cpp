@@ -276,6 +276,8 @@ std::vector<row> fused_rows(const layer &shape, call call, size_t threads)
 std::vector<std::string> isas_of(bnorm_dtype type)
 {
     std::vector<std::string> isas;
+    if (!bnorm_has_type(type))
+        return isas;
     if (type == BNORM_F32)
         isas.push_back("naive");
 #ifdef BENCH_ONEDNN

@@ -91,18 +91,13 @@ static bool fill_strides(const bnorm_geometry *g, bnorm_layout *layout)
     return true;
 }
 
-static bool is_known(bnorm_dtype type)
-{
-    return type == BNORM_F32 || type == BNORM_BF16 || type == BNORM_F16;
-}
-
 bnorm_status bnorm_check_shape(const bnorm_shape *given, bnorm_geometry *g)
 {
     bnorm_shape shape;
     bnorm_status status = bnorm_read_struct(&shape, sizeof(shape), given);
     if (status)
         return status;
-    if (!is_known(shape.in.dtype) || !is_known(shape.out.dtype))
+    if (!bnorm_has_type(shape.in.dtype) || !bnorm_has_type(shape.out.dtype))
         return BNORM_UNSUPPORTED;
     if (shape.channels == 0 || shape.block == 0 || shape.channels > SIZE_MAX - shape.block)
         return BNORM_BAD_SHAPE;

@@ -7,10 +7,38 @@
 #ifndef BNORM_ELEMENT_H
 #define BNORM_ELEMENT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
 #include "../include/bnorm/bnorm.h"
+
+/* Types that are left out when all is built with these macros; calls then refuse them. */
+#ifdef BNORM_NO_BF16
+enum { BNORM_HAS_BF16 = 0 };
+#else
+enum { BNORM_HAS_BF16 = 1 };
+#endif
+#ifdef BNORM_NO_F16
+enum { BNORM_HAS_F16 = 0 };
+#else
+enum { BNORM_HAS_F16 = 1 };
+#endif
+
+static inline bool bnorm_has_type(bnorm_dtype type)
+{
+    return type == BNORM_F32 || (BNORM_HAS_BF16 && type == BNORM_BF16) || (BNORM_HAS_F16 && type == BNORM_F16);
+}
+
+/* A type that was not refused, as far as the compiler can know it. */
+static inline bnorm_dtype bnorm_known_type(bnorm_dtype type)
+{
+    if (BNORM_HAS_BF16 && BNORM_HAS_F16)
+        return type;
+    if (type == BNORM_F32 || !(BNORM_HAS_BF16 || BNORM_HAS_F16))
+        return BNORM_F32;
+    return BNORM_HAS_BF16 ? BNORM_BF16 : BNORM_F16;
+}
 
 static inline float bnorm_float_of_bits(uint32_t bits)
 {
@@ -77,7 +105,7 @@ static inline void *bnorm_output(void *tensor, bnorm_dtype type, size_t i)
 
 static inline float bnorm_element(const void *tensor, bnorm_dtype type, size_t i)
 {
-    switch (type) {
+    switch (bnorm_known_type(type)) {
     case BNORM_BF16:
         return bnorm_of_bf16(((const uint16_t *)tensor)[i]);
     case BNORM_F16:
@@ -89,7 +117,7 @@ static inline float bnorm_element(const void *tensor, bnorm_dtype type, size_t i
 
 static inline void bnorm_set_element(void *tensor, bnorm_dtype type, size_t i, float value)
 {
-    switch (type) {
+    switch (bnorm_known_type(type)) {
     case BNORM_BF16:
         ((uint16_t *)tensor)[i] = bnorm_to_bf16(value);
         break;

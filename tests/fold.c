@@ -7,6 +7,7 @@
 #include "check.h"
 #include "element.h"
 #include "inputs.h"
+#include "kernels/element.h"
 #include "tensor.h"
 
 /* In which order weights lie, from the slowest dimension on: outputs, inputs of their group, places of the filter. */
@@ -303,16 +304,22 @@ int main(int argc, char **argv)
     check_start(argc, argv, "fold");
     random_state r = { 1 };
     uint64_t hash = CHECK_DIGEST_START;
+    bool complete = true;
     for (size_t i = 0; i < sizeof(layers) / sizeof(*layers); i++)
         for (int types = 0; types < 9; types++)
             for (int n = 0; n < 6; n++) {
                 way how = { (bnorm_dtype)(types / 3), (bnorm_dtype)(types % 3),
                             (spacing)random_below(&r, SPACING_COUNT), (spacing)random_below(&r, SPACING_COUNT), false };
                 how.in_place = how.in == how.out && n % 2;
+                if (!bnorm_has_type(how.in) || !bnorm_has_type(how.out)) {
+                    complete = false;
+                    continue;
+                }
                 hash = check_layer(&layers[i], &how, offsets[n % 3], n < 4, hash, &r);
             }
     check_context("all folded weights and biases");
-    check(hash == UINT64_C(0x58f7ba8b58363e19), "other bits than on other targets");
+    if (complete)
+        check(hash == UINT64_C(0x58f7ba8b58363e19), "other bits than on other targets");
     check_empty();
     return check_finish();
 }

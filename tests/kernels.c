@@ -38,7 +38,8 @@ static void free_all(buffer *b, size_t count)
 
 static bnorm_dtype any_type(trial *t)
 {
-    return (bnorm_dtype)random_below(&t->random, BNORM_F16 + 1);
+    const bnorm_dtype type = (bnorm_dtype)random_below(&t->random, BNORM_F16 + 1);
+    return bnorm_has_type(type) ? type : BNORM_F32;
 }
 
 /* Values of a type, as floats and as what they are. */

@@ -119,9 +119,9 @@ static INLINE void set_types(piece *p, bool plain, bnorm_dtype x, bnorm_dtype dy
                              const bnorm_fusion *fusion)
 {
     p->plain = plain;
-    p->x_type = plain ? BNORM_F32 : x;
-    p->dy_type = plain ? BNORM_F32 : dy;
-    p->y_type = plain ? BNORM_F32 : y;
+    p->x_type = plain ? BNORM_F32 : bnorm_known_type(x);
+    p->dy_type = plain ? BNORM_F32 : bnorm_known_type(dy);
+    p->y_type = plain ? BNORM_F32 : bnorm_known_type(y);
     p->fusion = plain ? NULL : fusion;
 }
 

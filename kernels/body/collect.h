@@ -90,8 +90,13 @@ static INLINE bool is_plain_collection(const bnorm_collection *c)
 static INLINE inputs given_inputs(const bnorm_collection *c, bool plain, bnorm_terms terms)
 {
     const bool floats = plain && (V_LANES == 1 || collects_dy(terms));
-    return (inputs){ c->x,      c->dy, floats ? BNORM_F32 : c->x_type, floats ? BNORM_F32 : c->dy_type, plain,
-                     c->fusion, c->at };
+    return (inputs){ c->x,
+                     c->dy,
+                     floats ? BNORM_F32 : bnorm_known_type(c->x_type),
+                     floats ? BNORM_F32 : bnorm_known_type(c->dy_type),
+                     plain,
+                     c->fusion,
+                     c->at };
 }
 
 /* With a type that the compiler knows. */

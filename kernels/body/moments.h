@@ -27,6 +27,13 @@ static void accumulate_f64(size_t channels, const float *restrict sum, double *r
         total[c] += (double)sum[c];
 }
 
+/* In a loop that is not worth being compiled for vectors. */
+#ifdef __GNUC__
+#define NO_VECTORS __asm__ volatile("")
+#else
+#define NO_VECTORS (void)0
+#endif
+
 static inline void conclude(size_t channels, double before, double count, const float *restrict sum,
                             const float *restrict sum_sq, const double *restrict total, const double *restrict total_sq,
                             float *restrict pivot, double *restrict mean, double *restrict m2)
@@ -35,6 +42,8 @@ static inline void conclude(size_t channels, double before, double count, const 
     for (size_t c = 0; c < channels; c++) {
         double s = total ? total[c] + (double)sum[c] : (double)sum[c];
         double q = total ? total_sq[c] + (double)sum_sq[c] : (double)sum_sq[c];
+        if (total)
+            NO_VECTORS;
         double offset = s * inverse;
         double epoch_mean = (double)pivot[c] + offset;
         double epoch_m2 = q - s * offset;
