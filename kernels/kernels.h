@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "../dispatch/prefix.h"
 #include "../include/bnorm/bnorm.h"
 
 #if defined(__FAST_MATH__) || FLT_EVAL_METHOD != 0

@@ -1,22 +1,55 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""The shared library exports what bnorm.h declares, and nothing else.
+"""The shared library exports what bnorm.h declares, and nothing else; the static one has no name without a prefix.
 
-usage: symbols.py NM LIBRARY HEADER
+usage: symbols.py SOURCE_ROOT PREFIX NM LIBRARY...
 """
+import pathlib
 import re
 import subprocess
 import sys
 
-nm, library, header = sys.argv[1:]
-if not library.endswith((".so", ".dylib")) and ".so." not in library:
-    print("# skipped: there is no shared library in this build\nsymbols: 0 passed, 0 failed, 1 skipped")
-    sys.exit(77)
-names = subprocess.run([nm, "-D", "--defined-only", library], check=True, capture_output=True, text=True).stdout
-exported = {line.split()[-1] for line in names.splitlines()}
-declared = set(re.findall(r"^BNORM_API [^;]*?\b(bnorm_\w+)\(", open(header).read(), re.M))
-wrong = exported ^ declared
-for name in sorted(wrong):
-    print(f"FAILED: {name} is {'exported' if name in exported else 'declared'} only")
-print(f"symbols: {len(exported & declared)} passed, {len(wrong)} failed, 0 skipped")
-sys.exit(bool(wrong) or not declared)
+root, prefix, nm, *libraries = sys.argv[1:]
+passed = failed = skipped = 0
+
+
+def check(right, what):
+    global passed, failed
+    passed, failed = passed + right, failed + (not right)
+    if not right:
+        print(f"FAILED: {what}")
+
+
+def names_in(library, *options):
+    output = subprocess.run([nm, *options, "--defined-only", library], check=True, capture_output=True, text=True).stdout
+    return {line.split()[-1] for line in output.splitlines() if re.match(r"[0-9a-f]+ [A-Z] ", line)}
+
+
+def read(path):
+    return pathlib.Path(root, path).read_text(encoding="utf-8")
+
+
+def prefixed(path):
+    return set(re.findall(r"^#define (bnorm_\w+) BNORM_PREFIXED\(\1\)$", read(path), re.M))
+
+
+declared = {path.stem: set(re.findall(r"^BNORM_API [^;]*?\b(bnorm_\w+)\(", path.read_text(encoding="utf-8"), re.M))
+            for path in pathlib.Path(root, "include/bnorm").glob("*.h")}
+interface = prefixed("include/bnorm/prefix.h")
+check(declared["bnorm"] and interface == set().union(*declared.values()),
+      f"bnorm/prefix.h differs from what the headers declare: {interface ^ set().union(*declared.values())}")
+for library in libraries:
+    if library.endswith(".a"):
+        names = names_in(library, "-g")
+        unknown = {name for name in names
+                   if not name.startswith(prefix) or name[len(prefix):] not in interface | prefixed("dispatch/prefix.h")}
+        check(names and not unknown, f"not in bnorm/prefix.h or dispatch/prefix.h: {unknown}")
+    elif library.endswith(".so") or ".so." in library:
+        names, expected = names_in(library, "-D"), {prefix + name for name in declared["bnorm"]}
+        for name in sorted(names | expected):
+            check(name in names & expected, f"{name} is {'exported' if name in names else 'declared'} only")
+    else:
+        print(f"# skipped: {library}")
+        skipped += 1
+print(f"symbols: {passed} passed, {failed} failed, {skipped} skipped")
+sys.exit(failed > 0)

@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "prefix.h"
 #include "version.h"
 
 #if defined(_WIN32) && defined(BNORM_SHARED)

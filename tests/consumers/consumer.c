@@ -3,6 +3,12 @@
 #include <bnorm/bnorm.h>
 #include <stdio.h>
 
+#if defined(WITH_OPENMP)
+#include <bnorm/openmp.h>
+#elif defined(WITH_PTHREADPOOL)
+#include <bnorm/pthreadpool.h>
+#endif
+
 int main(void)
 {
     const float x[4] = { 0, 2, 4, 6 }, mean[1] = { 2 }, var[1] = { 4 }, gamma[1] = { 3 }, beta[1] = { 1 };
@@ -10,13 +16,23 @@ int main(void)
     float y[4] = { 0, 0, 0, 0 };
     bnorm_shape shape = bnorm_nchw(1, 1, 4);
     bnorm_infer_params params = { sizeof(bnorm_infer_params) };
+    const bnorm_executor *threads = NULL;
+    bnorm_status status;
+    int i, wrong;
+#if defined(WITH_OPENMP)
+    bnorm_executor executor = bnorm_openmp_executor(2);
+    threads = &executor;
+#elif defined(WITH_PTHREADPOOL)
+    bnorm_executor executor = bnorm_pthreadpool_executor(pthreadpool_create(2));
+    threads = &executor;
+#endif
     params.mean = mean;
     params.var = var;
     params.gamma = gamma;
     params.beta = beta;
-    bnorm_status status = bnorm_infer(&shape, &params, x, y, NULL);
-    int wrong = status != BNORM_OK;
-    for (int i = 0; i < 4; i++)
+    status = bnorm_infer(&shape, &params, x, y, threads);
+    wrong = status != BNORM_OK;
+    for (i = 0; i < 4; i++)
         wrong += y[i] != expected[i];
     printf("%s, %s, bnorm %s: %s\n", bnorm_status_string(status), bnorm_isa(), bnorm_version(),
            wrong ? "WRONG" : "right");
