@@ -58,10 +58,11 @@ over_mpi() { mpicc -std=c99 examples/syncbn.c "$@" -o syncbn && mpirun -n 3 ./sy
 # shellcheck disable=SC2046
 way 'MPI' over_mpi $(shared bnorm-mpi)
 
-alone() { "$1" "-std=$2" "${warnings[@]}" -fsyntax-only -include "$4" -x "$3" - <<<'int main() { return 0; }'; }
+# shellcheck disable=SC2086
+alone() { $1 "-std=$2" "${warnings[@]}" -fsyntax-only -include "$4" -x "$3" - <<<'int main() { return 0; }'; }
 for header in prefix/include/bnorm/*.h; do
     compilers=(cc c++)
-    [[ $header != */mpi.h ]] || compilers=(mpicc mpicxx)
+    [[ $header != */mpi.h ]] || compilers=(mpicc 'mpicxx -DOMPI_SKIP_MPICXX') # its C++ interface does not pass -Werror
     way "C99, ${header##*/} alone" alone "${compilers[0]}" c99 c "$header"
     way "C11, ${header##*/} alone" alone "${compilers[0]}" c11 c "$header"
     way "C++11, ${header##*/} alone" alone "${compilers[1]}" c++11 c++ "$header"
