@@ -143,11 +143,23 @@ static void *change_settings(void *argument)
     return NULL;
 }
 
+/* A stack as small as docs/embedding.md says is enough, where a thread can have one, and sanitizers do not need more.
+ */
+static void set_stack(pthread_attr_t *attributes)
+{
+    pthread_attr_init(attributes);
+#if !defined(__SANITIZE_THREAD__) && !defined(__SANITIZE_ADDRESS__)
+    pthread_attr_setstacksize(attributes, 1 << 16);
+#endif
+}
+
 static void check_callers(bool changing)
 {
     enum { CALLERS = 8 };
     caller callers[CALLERS];
     pthread_t changer;
+    pthread_attr_t attributes;
+    set_stack(&attributes);
     check_context("%d threads%s", CALLERS, changing ? ", while the ISA and the cache sizes change" : "");
     atomic_store(&stopping, false);
     if (changing)
@@ -155,7 +167,7 @@ static void check_callers(bool changing)
     for (size_t i = 0; i < CALLERS; i++) {
         callers[i].number = i;
         callers[i].right = true;
-        pthread_create(&callers[i].thread, NULL, call_often, &callers[i]);
+        pthread_create(&callers[i].thread, &attributes, call_often, &callers[i]);
     }
     for (size_t i = 0; i < CALLERS; i++) {
         pthread_join(callers[i].thread, NULL);
@@ -164,6 +176,7 @@ static void check_callers(bool changing)
     atomic_store(&stopping, true);
     if (changing)
         pthread_join(changer, NULL);
+    pthread_attr_destroy(&attributes);
     bnorm_set_isa(NULL);
     bnorm_set_cache_sizes(0, 0);
 }

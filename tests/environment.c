@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The caller's floating-point environment, as docs/embedding.md describes it: with subnormal numbers flushed to zero,
+ * data that have none give the same bits, and all data the same on every ISA; in other rounding modes results stay
+ * near; and a call changes nothing of the environment but the flags.
+ */
+#include <fenv.h>
+#include <math.h>
+
+#include "check.h"
+#include "job.h"
+
+#if defined(__x86_64__) || defined(__i386__)
+enum { CAN_FLUSH = 1, FLUSHED = 0x8040 }; /* FTZ and DAZ */
+
+static unsigned control(void)
+{
+    return __builtin_ia32_stmxcsr() & ~0x3fu; /* without flags */
+}
+
+static void set_control(unsigned bits)
+{
+    __builtin_ia32_ldmxcsr(bits);
+}
+#elif defined(__aarch64__) && defined(__linux__)
+enum { CAN_FLUSH = 1, FLUSHED = 1 << 24 }; /* FZ */
+
+static unsigned control(void)
+{
+    uint64_t bits;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(bits));
+    return (unsigned)bits;
+}
+
+static void set_control(unsigned bits)
+{
+    __asm__ volatile("msr fpcr, %0" : : "r"((uint64_t)bits));
+}
+#else
+enum { CAN_FLUSH = 0, FLUSHED = 0 };
+
+static unsigned control(void)
+{
+    return 0;
+}
+
+static void set_control(unsigned bits)
+{
+    (void)bits;
+}
+#endif
+
+static const operation operations[] = { INFER, TRAIN, BACKWARD, BACKWARD_RELU, FROZEN };
+enum { OPERATIONS = sizeof(operations) / sizeof(*operations) };
+
+static result perform_on(const job *j, const bnorm_kernels *kernels, unsigned bits, int rounding)
+{
+    const way w = { .kernels = kernels, .tuning = &usual_tuning };
+    const unsigned before = control();
+    set_control(before | bits);
+    fesetround(rounding);
+    const unsigned set = control();
+    result r = perform(j, &w);
+    check(control() == set && fegetround() == rounding, "a call changed the environment");
+    fesetround(FE_TONEAREST);
+    set_control(before);
+    return r;
+}
+
+static bool same_results(const job *j, const result *a, const result *b)
+{
+    bool same = same_bits(a->y, b->y, job_elements(j));
+    for (int i = 0; i < (is_backward(j->op) ? 2 : is_training(j->op) ? STATISTICS : 0); i++)
+        same = same && same_bits(a->statistics[i], b->statistics[i], j->shape.channels);
+    return same;
+}
+
+/* `bits` of control: every ISA gives the same, and where there are no subnormal numbers, what it gives without. */
+static void check_flushed(const job *j, input_class class)
+{
+    const bnorm_kernels *kernels, *portable = bnorm_kernels_at(bnorm_isa_count() - 1);
+    result plain = perform_on(j, portable, 0, FE_TONEAREST), flushed = perform_on(j, portable, FLUSHED, FE_TONEAREST);
+    if (class != INPUT_subnormal && class != INPUT_random_patterns)
+        check(same_results(j, &plain, &flushed), "flushing changed a result without subnormal numbers");
+    for (size_t k = 0; (kernels = bnorm_kernels_at(k)) != NULL; k++) {
+        result r = perform_on(j, kernels, FLUSHED, FE_TONEAREST);
+        check(same_results(j, &r, &flushed), "flushing gives other bits than in portable C");
+        result_free(&r);
+    }
+    result_free(&plain);
+    result_free(&flushed);
+}
+
+static void check_rounding(const job *j)
+{
+    static const int modes[] = { FE_UPWARD, FE_DOWNWARD, FE_TOWARDZERO };
+    const bnorm_kernels *kernels;
+    for (size_t k = 0; (kernels = bnorm_kernels_at(k)) != NULL; k++) {
+        result nearest = perform_on(j, kernels, 0, FE_TONEAREST);
+        for (size_t m = 0; m < sizeof(modes) / sizeof(*modes); m++) {
+            result r = perform_on(j, kernels, 0, modes[m]);
+            bool near = true;
+            for (size_t i = 0; i < job_elements(j); i++)
+                near = near && fabsf(r.y[i] - nearest.y[i]) <= 1e-5f * fmaxf(1.0f, fabsf(nearest.y[i]));
+            check(near, "another rounding mode gives something else");
+            result_free(&r);
+        }
+        result_free(&nearest);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    static const input_class classes[] = { INPUT_normal, INPUT_offset_1e4, INPUT_subnormal, INPUT_random_patterns };
+    static const size_t blocks[] = { 1, 8, 20 };
+    check_start(argc, argv, "environment");
+    for (size_t c = 0; c < sizeof(classes) / sizeof(*classes); c++)
+        for (size_t b = 0; b < sizeof(blocks) / sizeof(*blocks); b++)
+            for (size_t i = 0; i < OPERATIONS; i++) {
+                const bnorm_shape shape = bnorm_blocked(4, 20, 201, blocks[b]);
+                job j = job_new(&shape, classes[c], check_seed(), operations[i], true);
+                check_context("%s %s, block %zu", operation_name(operations[i]), input_name(classes[c]), blocks[b]);
+                if (CAN_FLUSH)
+                    check_flushed(&j, classes[c]);
+                if (classes[c] == INPUT_normal && 20 % blocks[b] == 0) /* rounded down, padding becomes -0 */
+                    check_rounding(&j);
+                job_free(&j);
+            }
+    if (!CAN_FLUSH)
+        check_skip("how subnormal numbers are flushed on this CPU is not known here");
+    check_note_isas();
+    return check_finish();
+}
