@@ -15,6 +15,7 @@
 static const char *program;
 static unsigned long long passed, failed, skipped;
 static uint64_t seed = 20261123;
+static bool best_only;
 static char context[512];
 
 static void crashed(int number)
@@ -32,10 +33,10 @@ typedef struct {
     char names[128];
 } isa_list;
 
-static isa_list running_isas(const char *separator)
+static isa_list list_isas(size_t count, const char *separator)
 {
     isa_list list = { "" };
-    for (size_t i = 0; i < bnorm_isa_count(); i++) {
+    for (size_t i = 0; i < count; i++) {
         strncat(list.names, i ? separator : "", sizeof(list.names) - strlen(list.names) - 1);
         strncat(list.names, bnorm_isa_name(i), sizeof(list.names) - strlen(list.names) - 1);
     }
@@ -44,7 +45,7 @@ static isa_list running_isas(const char *separator)
 
 static void require(const char *names)
 {
-    const isa_list running = running_isas(",");
+    const isa_list running = list_isas(bnorm_isa_count(), ",");
     check_context("--require=%s: %s run here", names, running.names);
     check(strcmp(running.names, names) == 0, "not the ISAs that should run");
 }
@@ -53,6 +54,7 @@ void check_start(int argc, char **argv, const char *name)
 {
     static const struct option options[] = { { "seed", required_argument, NULL, 's' },
                                              { "require", required_argument, NULL, 'r' },
+                                             { "best", no_argument, NULL, 'b' },
                                              { NULL, 0, NULL, 0 } };
     static const int signals[] = {
         SIGSEGV,
@@ -71,6 +73,8 @@ void check_start(int argc, char **argv, const char *name)
             seed = strtoull(optarg, NULL, 0);
         else if (option == 'r')
             require(optarg);
+        else if (option == 'b')
+            best_only = true;
         else
             exit(2);
     }
@@ -111,9 +115,14 @@ void check_note(const char *format, ...)
     va_end(arguments);
 }
 
+size_t check_isa_count(void)
+{
+    return best_only ? 1 : bnorm_isa_count();
+}
+
 void check_note_isas(void)
 {
-    check_note("ISAs: %s", running_isas(" ").names);
+    check_note("ISAs: %s", list_isas(check_isa_count(), " ").names);
 }
 
 int check_finish(void)

@@ -14,8 +14,8 @@
 #endif
 
 /*
- * Reads --seed=N and --require=ISA[,ISA...], the ISAs that must run here, all of them and best first; has crashes name
- * the context that they happened in.
+ * Reads --seed=N; --require=ISA[,ISA...], the ISAs that must run here, all of them and best first; --best, where only
+ * the best of them is to be compared with portable C. Has crashes name the context that they happened in.
  */
 void check_start(int argc, char **argv, const char *program);
 /* What is being checked from here on; printed with each failure. */
@@ -26,7 +26,9 @@ bool check(bool passed, const char *what);
 void check_skip(const char *why);
 /* Prints a line of information. */
 void check_note(const char *format, ...) PRINTF_LIKE;
-/* Prints the line "# ISAs: ..." of those that run here, by which ./run knows that a test went through them. */
+/* How many ISAs a test goes through, from the best on. */
+size_t check_isa_count(void);
+/* Prints the line "# ISAs: ..." of these, by which ./run knows that a test went through them. */
 void check_note_isas(void);
 /* Prints the summary; returns the exit code: 0, 1 after a failure or if nothing ran, 77 if all was skipped. */
 int check_finish(void);
