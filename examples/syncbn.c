@@ -2,7 +2,7 @@
 /*
  * Synchronised batch norm: each process has some images of a batch, and all normalise by the statistics of the whole.
  *
- *     mpicc syncbn.c $(pkg-config --cflags --libs bnorm-mpi) && mpirun -n 3 ./a.out
+ *     cc syncbn.c $(pkg-config --cflags --libs bnorm-mpi) && mpirun --oversubscribe -n 3 ./a.out
  */
 #include <bnorm/mpi.h>
 #include <stdio.h>

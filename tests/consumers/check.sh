@@ -7,7 +7,7 @@ source=$(realpath "$1")
 engine=$(mktemp -d)
 trap 'rm -rf "$engine"' EXIT
 passed=0 failed=0
-export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 
 # way WHAT COMMAND...: one way in, which must work.
 way() {
@@ -24,7 +24,8 @@ way() {
 # install_to PREFIX [MESON SETUP OPTION...]: from a copy of the source that is then gone.
 install_to() {
     git -C "$source" archive --prefix=bnorm/ HEAD | tar -x -C "$engine"
-    meson setup "$engine/build" "$engine/bnorm" --prefix "$1" --libdir lib -Dtests=disabled -Dbench=disabled "${@:2}"
+    meson setup "$engine/build" "$engine/bnorm" --prefix "$1" --libdir lib \
+        -Dtests=disabled -Dbench=disabled "${@:2}"
     meson install -C "$engine/build"
     rm -rf "$engine/bnorm" "$engine/build"
 }
@@ -51,10 +52,10 @@ way 'C++, pkg-config' in_cxx $(shared bnorm)
 # shellcheck disable=SC2046
 way 'OpenMP' in_c -DWITH_OPENMP $(shared bnorm-openmp)
 # shellcheck disable=SC2046
-way 'pthreadpool' in_c -DWITH_PTHREADPOOL $(shared bnorm-pthreadpool) -lpthreadpool
+way 'pthreadpool' in_c -DWITH_PTHREADPOOL $(shared bnorm-pthreadpool)
 # shellcheck disable=SC2046
 way 'a thread pool of its own' compile_and_run cc -std=gnu11 "${warnings[@]}" examples/threadpool.c $(shared bnorm) -pthread
-over_mpi() { mpicc -std=c99 examples/syncbn.c "$@" -o syncbn && mpirun -n 3 ./syncbn; }
+over_mpi() { cc -std=c99 examples/syncbn.c "$@" -o syncbn && mpirun --oversubscribe -n 3 ./syncbn; }
 # shellcheck disable=SC2046
 way 'MPI' over_mpi $(shared bnorm-mpi)
 
@@ -78,10 +79,24 @@ prefixed() {
     install_to "$engine/prefixed" -Dsymbol_prefix=engine_ -Davx2=disabled -Davx512=disabled
     local -x PKG_CONFIG_PATH=$engine/prefixed/lib/pkgconfig LD_LIBRARY_PATH=$engine/prefixed/lib
     # shellcheck disable=SC2046
-    in_c $(shared bnorm) && nm consumer | grep ' U engine_bnorm_infer$' &&
-        in_cmake cmake-prefixed -DCMAKE_PREFIX_PATH="$engine/prefixed"
+    in_c $(shared engine_bnorm) && nm consumer | grep ' U engine_bnorm_infer$' &&
+        in_cmake cmake-prefixed -DCMAKE_PREFIX_PATH="$engine/prefixed" -DPACKAGE=engine_bnorm
 }
 way 'installed with a prefix' prefixed
+
+# An engine and its plugin, each with a shared copy of its own.
+shared_copies() {
+    # shellcheck disable=SC2046
+    cc -shared -fPIC -Dmain=plugin consumers/consumer.c -o libplugin.so $(shared bnorm)
+    echo 'int plugin(void); int engine(void); int main(void) { return engine() + plugin(); }' >shared.c
+    PKG_CONFIG_PATH=$engine/prefixed/lib/pkgconfig
+    # shellcheck disable=SC2046
+    cc -c -Dmain=engine consumers/consumer.c -o engine.o $(pkg-config --cflags engine_bnorm)
+    # shellcheck disable=SC2046
+    LD_LIBRARY_PATH=$engine:$engine/prefix/lib:$engine/prefixed/lib compile_and_run cc shared.c engine.o -L. -lplugin \
+        $(pkg-config --libs engine_bnorm) -Wl,-rpath-link,"$engine/prefix/lib"
+}
+way 'two shared copies' bash -euc "$(declare -f shared shared_copies compile_and_run); engine='$engine'; shared_copies"
 
 # ---- As a part of the engine ----
 
