@@ -114,7 +114,7 @@ way 'Meson, wrap' with_wrap
 
 # The commands of docs/embedding.md, to the letter.
 sed -n '/^<!-- plain -->$/,/^<!-- end -->$/s/^    //p' bnorm/docs/embedding.md >plain.sh
-way 'plain commands' bash -euc 'cp consumers/consumer.c engine.c; source ./plain.sh; ./engine'
+way 'plain commands' bash -euc 'mkdir plain; cd plain; cp ../consumers/consumer.c engine.c; ln -s ../bnorm bnorm; source ../plain.sh; ./engine'
 
 two_copies() {
     local copy
