@@ -43,7 +43,7 @@ static inline void conclude(size_t channels, double before, double count, const 
         double s = total ? total[c] + (double)sum[c] : (double)sum[c];
         double q = total ? total_sq[c] + (double)sum_sq[c] : (double)sum_sq[c];
         if (total)
-            NO_VECTORS;
+            NO_VECTORS; /* after so many values it takes no time */
         double offset = s * inverse;
         double epoch_mean = (double)pivot[c] + offset;
         double epoch_m2 = q - s * offset;
