@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What bnorm/prefix.h does for the functions of the interface, for all else that the linker sees. */
+/* What bnorm/prefix.h does for the functions of the interface, for those that files of dispatch/ share. */
 #ifndef BNORM_DISPATCH_PREFIX_H
 #define BNORM_DISPATCH_PREFIX_H
 
@@ -52,13 +52,6 @@
 #define bnorm_valid_hint BNORM_PREFIXED(bnorm_valid_hint)
 #define bnorm_whole BNORM_PREFIXED(bnorm_whole)
 #define bnorm_workspace_size_on BNORM_PREFIXED(bnorm_workspace_size_on)
-#define bnorm_kernels_scalar BNORM_PREFIXED(bnorm_kernels_scalar)
-#define bnorm_kernels_avx2 BNORM_PREFIXED(bnorm_kernels_avx2)
-#define bnorm_kernels_avx512 BNORM_PREFIXED(bnorm_kernels_avx512)
-#define bnorm_kernels_neon BNORM_PREFIXED(bnorm_kernels_neon)
-#define bnorm_kernels_sve128 BNORM_PREFIXED(bnorm_kernels_sve128)
-#define bnorm_kernels_sve256 BNORM_PREFIXED(bnorm_kernels_sve256)
-#define bnorm_kernels_sve512 BNORM_PREFIXED(bnorm_kernels_sve512)
 #endif
 
 #endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* bnorm over MPI: training on a batch that processes share (synchronised batch norm). A separate, optional library,
- * bnorm-mpi. */
+/* bnorm over MPI: training on a batch that processes share. A separate, optional library, bnorm-mpi. */
 #ifndef BNORM_MPI_H
 #define BNORM_MPI_H
 
@@ -13,10 +12,10 @@ extern "C" {
 #endif
 
 /*
- * bnorm_train and bnorm_backward where each process of `comm` holds some images of the batch: the statistics, and the
- * sums that gradients follow from, are of all. All processes call, with equal channels; all else may differ: batch and
- * points, which may be 0, layouts, types, strides, ISAs. Each call is one MPI_Allreduce of one element, of 24 bytes and
- * 16 a channel, in backward 24 a channel (docs/syncbn.md has what that costs).
+ * Synchronised batch norm: bnorm_train and bnorm_backward where each process of `comm` holds some images of the batch:
+ * the statistics, and the sums that gradients follow from, are of all. All processes call, with equal channels; all
+ * else may differ: batch and points, which may be 0, layouts, types, strides, ISAs. Each call is one MPI_Allreduce of
+ * one element, of 24 bytes and 16 a channel, in backward 24 a channel (docs/syncbn.md has what that costs).
  *
  * Running and saved statistics, dgamma and dbeta are those of the whole batch, and have the same bits in each process,
  * as MPI demands of MPI_Allreduce. dgamma and dbeta must therefore be left out of whatever adds up the other gradients.
