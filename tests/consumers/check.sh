@@ -111,6 +111,11 @@ with_wrap() {
     meson setup meson-wrap consumers/meson && meson test -C meson-wrap
 }
 way 'Meson, wrap' with_wrap
+with_prefix() { # where one without is installed
+    meson setup meson-prefixed consumers/meson -Dpackage=engine_bnorm && meson test -C meson-prefixed &&
+        nm meson-prefixed/consumer | grep ' T engine_bnorm_infer$'
+}
+way 'Meson, wrap with a prefix' with_prefix
 
 # The commands of docs/embedding.md, to the letter.
 sed -n '/^<!-- plain -->$/,/^<!-- end -->$/s/^    //p' bnorm/docs/embedding.md >plain.sh
