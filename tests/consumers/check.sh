@@ -70,8 +70,16 @@ for header in prefix/include/bnorm/*.h; do
 done
 
 in_cmake() { cmake -G Ninja -S consumers/cmake -B "$1" "${@:2}" && cmake --build "$1" --target check; }
-way 'CMake, find_package' in_cmake cmake-installed -DCMAKE_PREFIX_PATH="$engine/prefix"
+way 'CMake, find_package' in_cmake cmake-installed -DCMAKE_PREFIX_PATH="$engine/prefix" -DCOMPONENTS="openmp;pthreadpool;mpi"
 way 'Meson, installed' bash -c 'meson setup meson-installed consumers/meson && meson test -C meson-installed'
+
+static_alone() {
+    install_to "$engine/static" -Ddefault_library=static -Davx2=disabled -Davx512=disabled
+    local -x PKG_CONFIG_PATH=$engine/static/lib/pkgconfig
+    # shellcheck disable=SC2046
+    in_c $(shared bnorm) && in_cmake cmake-static -DCMAKE_PREFIX_PATH="$engine/static" -DCOMPONENTS="openmp;pthreadpool;mpi"
+}
+way 'installed as a static library alone' static_alone
 
 # ---- With a prefix, for two copies in one program ----
 
@@ -120,6 +128,9 @@ way 'Meson, wrap with a prefix' with_prefix
 # The commands of docs/embedding.md, to the letter.
 sed -n '/^<!-- plain -->$/,/^<!-- end -->$/s/^    //p' bnorm/docs/embedding.md >plain.sh
 way 'plain commands' bash -euc 'mkdir plain; cd plain; cp ../consumers/consumer.c engine.c; ln -s ../bnorm bnorm; source ../plain.sh; ./engine'
+
+executor_inside() { in_c -DWITH_PTHREADPOOL -Ibnorm/include bnorm/integrations/pthreadpool.c plain/*.o -lm -lpthreadpool; }
+way 'an executor compiled into the engine' executor_inside
 
 two_copies() {
     local copy

@@ -7,6 +7,8 @@
 #include <bnorm/openmp.h>
 #elif defined(WITH_PTHREADPOOL)
 #include <bnorm/pthreadpool.h>
+#elif defined(WITH_MPI)
+#include <bnorm/mpi.h>
 #endif
 
 int main(void)
@@ -32,6 +34,10 @@ int main(void)
     params.beta = beta;
     status = bnorm_infer(&shape, &params, x, y, threads);
     wrong = status != BNORM_OK;
+#if defined(WITH_MPI)
+    size_t workspace_size;
+    wrong += bnorm_mpi_workspace_size(&shape, BNORM_TRAIN, threads, &workspace_size) != BNORM_OK;
+#endif
     for (i = 0; i < 4; i++)
         wrong += y[i] != expected[i];
     printf("%s, %s, bnorm %s: %s\n", bnorm_status_string(status), bnorm_isa(), bnorm_version(),
