@@ -374,9 +374,15 @@ private:
 std::string cpu_model()
 {
     std::ifstream info("/proc/cpuinfo");
-    for (std::string line; std::getline(info, line);)
-        if (line.rfind("model name", 0) == 0 || line.rfind("CPU part", 0) == 0) // ARM has a number
-            return (line[0] == 'C' ? "ARM core " : "") + line.substr(line.find(':') + 2);
+    std::map<std::string, std::string> first; // processor's lines
+    for (std::string line; std::getline(info, line) && !line.empty();) {
+        const size_t colon = line.find(':'), end = line.find_last_not_of("\t ", colon - 1);
+        first[line.substr(0, end + 1)] = line.substr(std::min(colon + 2, line.size()));
+    }
+    if (first.count("CPU part"))
+        return "ARM core " + first["CPU part"]; // which has a number
+    if (first.count("model name")) // which may be that of several generations
+        return first["model name"] + " (family " + first["cpu family"] + ", model " + first["model"] + ")";
     return "unknown CPU";
 }
 
