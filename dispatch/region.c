@@ -9,7 +9,8 @@ enum { TASKS_PER_THREAD = 4 };
 
 enum {
     BACKWARDS_LANES = 16384, /* gone through forwards at a time on the way back: enough to be read at full speed */
-    LONG_PIECE = 4096 /* bytes beside which two lines that are not filled do not count */
+    LONG_PIECE = 4096, /* bytes beside which two lines that are not filled do not count */
+    PADDED_ROWS = 256 /* computed and then cleared at a time: in the first cache */
 };
 
 size_t bnorm_useful_width(const bnorm_tuning *tuning, const bnorm_geometry *g, const bnorm_executor *executor)
@@ -116,6 +117,48 @@ static void *output_at(const work *w, size_t image, size_t block, size_t point, 
     return w->job->y ? bnorm_output(w->job->y, w->y_layout->dtype, i) : NULL;
 }
 
+/*
+ * Whether narrow rows are computed with their padding, several to a tile: where kernels would take them one by one, and
+ * not as plain floats, for which they have a loop. A mask keeps the bits that it has for padding.
+ */
+static bool takes_padding(const bnorm_rows *t)
+{
+    const bool adjacent =
+        t->y_stride == t->width && (!t->x || t->x_stride == t->width) && (!t->dy || t->dy_stride == t->width);
+    const bool plain = t->x_type == BNORM_F32 && t->dy_type == BNORM_F32 && t->y_type == BNORM_F32 && !t->fusion;
+    return t->used < t->width && t->width <= BNORM_TILE && adjacent && !plain && !(t->fusion && t->fusion->mask);
+}
+
+static void clear_padding(const bnorm_rows *t, void *tensor, bnorm_dtype type, size_t first, size_t rows)
+{
+    for (size_t row = first; tensor && row < first + rows; row++)
+        memset(bnorm_output(tensor, type, row * t->width + t->used), 0, (t->width - t->used) * bnorm_size_of(type));
+}
+
+static void apply_with_padding(const bnorm_kernels *kernels, const bnorm_rows *t)
+{
+    BNORM_ALIGNED float k[BNORM_COEFFICIENTS][BNORM_TILE] = { { 0.0f } };
+    const size_t at = t->at;
+    void *dresidual =
+        t->dy && t->fusion && t->fusion->dresidual ? bnorm_output(t->fusion->dresidual, t->dy_type, at) : NULL;
+    bnorm_rows some = *t;
+    some.used = t->width;
+    some.stream = false;
+    for (int c = 0; c < (t->map == BNORM_GRADIENT ? BNORM_COEFFICIENTS : BNORM_DY_MEAN); c++)
+        some.k[c] = memcpy(k[c], t->k[c], t->used * sizeof(float));
+    for (size_t done = 0; done < t->rows; done += PADDED_ROWS) {
+        const size_t first = done * t->width;
+        some.rows = bnorm_min(t->rows - done, PADDED_ROWS);
+        some.x = t->x ? bnorm_elements(t->x, t->x_type, first) : NULL;
+        some.dy = t->dy ? bnorm_elements(t->dy, t->dy_type, first) : NULL;
+        some.y = t->y ? bnorm_output(t->y, t->y_type, first) : NULL;
+        some.at = at + first;
+        kernels->apply_rows(&some);
+        clear_padding(t, t->y, t->y_type, done, some.rows);
+        clear_padding(t, dresidual, t->dy_type, done, some.rows);
+    }
+}
+
 /* Some rows of a block of an image, both counted within the region; rows lie a point apart, or an image. */
 static void apply_rows(const work *w, size_t image, size_t block, size_t first, size_t rows, size_t width,
                        bool along_images)
@@ -141,7 +184,10 @@ static void apply_rows(const work *w, size_t image, size_t block, size_t first, 
     for (int c = 0; c < BNORM_COEFFICIENTS; c++)
         t.k[c] = w->k[c] + channel;
     t.stream = should_stream(w, t.y, t.y_stride == width ? rows * width : width, t.y_stride);
-    w->job->kernels->apply_rows(&t);
+    if (takes_padding(&t))
+        apply_with_padding(w->job->kernels, &t);
+    else
+        w->job->kernels->apply_rows(&t);
 }
 
 /* Some units of an image, of each the same lanes. */
