@@ -266,15 +266,16 @@ static INLINE void collect_rows_any(inputs in, size_t x_stride, size_t dy_stride
     }
 }
 
-static NOINLINE void collect_copied(inputs in, size_t x_stride, size_t dy_stride, size_t rows, size_t n,
+/* `in` is pointed to: copied as vectors, it would wait for what was just stored a field at a time. */
+static NOINLINE void collect_copied(const inputs *in, size_t x_stride, size_t dy_stride, size_t rows, size_t n,
                                     const tile_pivots *p, tile_sums *t, bnorm_terms terms)
 {
     if (terms == BNORM_SQUARES)
-        collect_rows_any(in, x_stride, dy_stride, rows, n, p, t, BNORM_SQUARES);
+        collect_rows_any(*in, x_stride, dy_stride, rows, n, p, t, BNORM_SQUARES);
     else if (terms == BNORM_PRODUCTS)
-        collect_rows_any(in, x_stride, dy_stride, rows, n, p, t, BNORM_PRODUCTS);
+        collect_rows_any(*in, x_stride, dy_stride, rows, n, p, t, BNORM_PRODUCTS);
     else
-        collect_rows_any(in, x_stride, dy_stride, rows, n, p, t, BNORM_PRODUCTS_FUSED);
+        collect_rows_any(*in, x_stride, dy_stride, rows, n, p, t, BNORM_PRODUCTS_FUSED);
 }
 
 /* For what is seldom or long: one function, given copies, so that in its callers pivots and sums stay in registers. */
@@ -284,11 +285,11 @@ static INLINE void collect_apiece(inputs in, size_t x_stride, size_t dy_stride, 
     tile_pivots pivots_copy;
     tile_sums sums_copy;
     if (!in.plain) { /* its callers' are in memory */
-        collect_copied(in, x_stride, dy_stride, rows, n, p, t, terms);
+        collect_copied(&in, x_stride, dy_stride, rows, n, p, t, terms);
         return;
     }
     copy_tile(&pivots_copy, p, &sums_copy, t, terms);
-    collect_copied(in, x_stride, dy_stride, rows, n, &pivots_copy, &sums_copy, terms);
+    collect_copied(&in, x_stride, dy_stride, rows, n, &pivots_copy, &sums_copy, terms);
     copy_sums(t, &sums_copy, terms);
 }
 
@@ -690,7 +691,8 @@ static void collect_apart_tile(const bnorm_walk *walk, const bnorm_collection *c
         const size_t begin = done;
         do {
             const size_t end = super_row_width(walk, at.row), used = end > lane ? smaller(end - lane, BNORM_TILE) : 0;
-            collect_copied(gather(walk, in, at, lane, used, &gathered, c->terms), 0, 0, 1, used, &p, &t, c->terms);
+            const inputs tile = gather(walk, in, at, lane, used, &gathered, c->terms);
+            collect_copied(&tile, 0, 0, 1, used, &p, &t, c->terms);
             step(walk, &at, 1);
         } while (++done % BNORM_GROUP && done < c->rows);
         for (int i = 0; i < sums_of(c->terms); i++) {
