@@ -271,7 +271,7 @@ static NOINLINE void apply_part_copied(const piece *p, size_t l, size_t n, size_
 {
     if (map == BNORM_NORMALISE && n == BNORM_TILE)
         apply_any(p, l, BNORM_TILE, BNORM_TILE, in_tile(k), true, BNORM_NORMALISE);
-    else if (map == BNORM_NORMALISE)
+    else if (!V_MASKED && map == BNORM_NORMALISE)
         apply_any(p, l, n, out, in_tile(k), false, BNORM_NORMALISE);
     else
         apply_any(p, l, n, out, in_tile(k), false, map);

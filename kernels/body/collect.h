@@ -252,11 +252,13 @@ static INLINE void collect_rows_any(inputs in, size_t x_stride, size_t dy_stride
                                     const tile_pivots *given, tile_sums *sums, bnorm_terms terms)
 {
     const bool floats = in.x_type == BNORM_F32 && (terms == BNORM_SQUARES || in.dy_type == BNORM_F32);
+    /* Squares have loops for rows where they are asked for: a whole tile here is of elements brought together. */
+    const bool one = n < BNORM_TILE || (V_LANES > 1 && terms == BNORM_SQUARES);
     tile_pivots p; /* copies: in registers, where there are enough */
     tile_sums t;
-    if (n < BNORM_TILE && floats && terms != BNORM_PRODUCTS_FUSED) {
+    if (one && floats && terms != BNORM_PRODUCTS_FUSED) {
         collect_floats(in, n, given, sums, terms);
-    } else if (n < BNORM_TILE) {
+    } else if (one) {
         collect_any(in, n, given, sums, false, terms);
     } else {
         copy_tile(&p, given, &t, sums, terms);

@@ -10,6 +10,11 @@
 
 enum { V_TILE = BNORM_TILE / V_LANES };
 
+/* Whether a part of a vector, of none of its lanes to all, is loaded and stored in one instruction. */
+#ifndef V_MASKED
+#define V_MASKED 0
+#endif
+
 /* For what takes a constant that decides which code there is; and for what need not be there for each. */
 #if defined(__GNUC__) && !defined(__clang__)
 #define INLINE inline __attribute__((always_inline))
@@ -25,6 +30,12 @@ enum { V_TILE = BNORM_TILE / V_LANES };
 static inline size_t smaller(size_t a, size_t b)
 {
     return a < b ? a : b;
+}
+
+/* Of n lanes, those between `first` and so many further. */
+static INLINE size_t lanes_within(size_t n, size_t first, size_t lanes)
+{
+    return n > first ? smaller(n - first, lanes) : 0;
 }
 
 /* A vector of a tile of which only the first `lanes` lanes are there: the others are zero. */
@@ -82,8 +93,18 @@ static INLINE void put_tile(float *y, const v_f32 *tile, size_t n, bool stream)
 
 enum { V_PAIRS = V_TILE / 2 }; /* as which a tile of 16 bits an element is read and written */
 
+static CONVERTS void convert_halves(v_f32 *tile, const v_u16 *halves, bnorm_dtype type)
+{
+    if (type == BNORM_BF16)
+        for (size_t i = 0; i < V_PAIRS; i++)
+            v_of_bf16(tile + 2 * i, halves[i]);
+    else
+        for (size_t i = 0; i < V_PAIRS; i++)
+            v_of_f16(tile + 2 * i, halves[i]);
+}
+
 /* Of its first n lanes; the others are zero. */
-static CONVERTS void load_halves(v_f32 *tile, const uint16_t *p, bnorm_dtype type, size_t n)
+static INLINE void load_halves(v_f32 *tile, const uint16_t *p, bnorm_dtype type, size_t n)
 {
     v_u16 halves[V_PAIRS];
     for (size_t i = 0; i < V_PAIRS; i++) {
@@ -95,12 +116,7 @@ static CONVERTS void load_halves(v_f32 *tile, const uint16_t *p, bnorm_dtype typ
         else
             halves[i] = v_zero_u16();
     }
-    if (type == BNORM_BF16)
-        for (size_t i = 0; i < V_PAIRS; i++)
-            v_of_bf16(tile + 2 * i, halves[i]);
-    else
-        for (size_t i = 0; i < V_PAIRS; i++)
-            v_of_f16(tile + 2 * i, halves[i]);
+    convert_halves(tile, halves, type);
 }
 
 /* The first n lanes of it. */
@@ -148,10 +164,19 @@ static NOINLINE void store_part(void *p, bnorm_dtype type, const float *lanes, s
 static INLINE void load_lanes(v_f32 *tile, const void *p, bnorm_dtype type, size_t n, bool whole)
 {
     BNORM_ALIGNED float lanes[BNORM_TILE];
+    v_u16 halves[V_PAIRS];
     if (whole && type == BNORM_F32) {
         load_tile(tile, p, BNORM_TILE);
     } else if (whole) {
         load_halves(tile, p, type, BNORM_TILE);
+    } else if (V_MASKED && type == BNORM_F32) {
+        for (size_t v = 0; v < V_TILE; v++)
+            tile[v] = v_load_n((const float *)p + v * V_LANES, lanes_within(n, v * V_LANES, V_LANES));
+    } else if (V_MASKED) {
+        for (size_t i = 0; i < V_PAIRS; i++)
+            halves[i] =
+                v_load_u16_n((const uint16_t *)p + i * 2 * V_LANES, lanes_within(n, i * 2 * V_LANES, 2 * V_LANES));
+        convert_halves(tile, halves, type);
     } else {
         load_part(lanes, p, type, n);
         load_tile(tile, lanes, BNORM_TILE);
@@ -162,7 +187,11 @@ static INLINE void load_lanes(v_f32 *tile, const void *p, bnorm_dtype type, size
 static INLINE void store_lanes(void *p, bnorm_dtype type, const v_f32 *tile, size_t n, bool whole, bool stream)
 {
     BNORM_ALIGNED float lanes[BNORM_TILE];
-    if (!whole) {
+    if (!whole && V_MASKED && type == BNORM_F32) {
+        put_tile(p, tile, n, stream);
+    } else if (!whole && V_MASKED) {
+        store_halves(p, tile, type, n, stream);
+    } else if (!whole) {
         store_tile(lanes, tile, BNORM_TILE);
         store_part(p, type, lanes, n, stream);
     } else if (type != BNORM_F32) {

@@ -21,6 +21,7 @@
 #endif
 
 #define V_LANES 16
+#define V_MASKED 1
 typedef __m512 v_f32;
 
 static inline __mmask16 v_first(size_t n)
