@@ -252,7 +252,7 @@ static INLINE void collect_rows_any(inputs in, size_t x_stride, size_t dy_stride
                                     const tile_pivots *given, tile_sums *sums, bnorm_terms terms)
 {
     const bool floats = in.x_type == BNORM_F32 && (terms == BNORM_SQUARES || in.dy_type == BNORM_F32);
-    /* Squares have loops for rows where they are asked for: a whole tile here is of elements brought together. */
+    /* Rows of squares have loops of their own: a whole tile comes here alone, of elements brought together. */
     const bool one = n < BNORM_TILE || (V_LANES > 1 && terms == BNORM_SQUARES);
     tile_pivots p; /* copies: in registers, where there are enough */
     tile_sums t;

@@ -49,7 +49,7 @@ static inline void v_store(float *p, v_f32 v)
     _mm512_storeu_ps(p, v);
 }
 
-/* The first n lanes, 0 < n < V_LANES; the others are zero and are not read. */
+/* The first n lanes, from none to all; the others are zero and are not read. */
 static inline v_f32 v_load_n(const float *p, size_t n)
 {
     return _mm512_maskz_loadu_ps(v_first(n), p);
@@ -91,7 +91,7 @@ static inline v_u16 v_load_u16(const uint16_t *p)
     return _mm512_loadu_si512(p);
 }
 
-/* The first n values, 0 < n <= 2 * V_LANES; the others are zero and are not read. */
+/* The first n values, from none to all; the others are zero and are not read. */
 static inline v_u16 v_load_u16_n(const uint16_t *p, size_t n)
 {
     return _mm512_maskz_loadu_epi16((__mmask32)(((uint64_t)1 << n) - 1), p);
