@@ -89,8 +89,8 @@ typedef struct bnorm_layout {
 /*
  * A tensor [batch][ceil(channels / block)][points][block]: points is H*W, D*H*W, L or 1, and block is how many
  * channels lie side by side: 1 for NCHW, `channels` for NHWC, 8 or 16 for nChw8c and nChw16c. When block does not
- * divide channels, the lanes past the last channel are padding: they exist in memory, no statistic sees them, and in
- * an output they are written as zero.
+ * divide channels, the lanes past the last channel are padding: they exist in memory and may be read, no statistic
+ * sees them, and in an output they are written as zero.
  *
  * `in` lays out x (and its gradient), `out` lays out y (and its gradient).
  */
