@@ -374,15 +374,15 @@ private:
 std::string cpu_model()
 {
     std::ifstream info("/proc/cpuinfo");
-    std::map<std::string, std::string> first; // processor's lines
+    std::map<std::string, std::string> fields; // of the first processor
     for (std::string line; std::getline(info, line) && !line.empty();) {
         const size_t colon = line.find(':'), end = line.find_last_not_of("\t ", colon - 1);
-        first[line.substr(0, end + 1)] = line.substr(std::min(colon + 2, line.size()));
+        fields[line.substr(0, end + 1)] = line.substr(std::min(colon + 2, line.size()));
     }
-    if (first.count("CPU part"))
-        return "ARM core " + first["CPU part"]; // which has a number
-    if (first.count("model name")) // which may be that of several generations
-        return first["model name"] + " (family " + first["cpu family"] + ", model " + first["model"] + ")";
+    if (fields.count("CPU part"))
+        return "ARM core " + fields["CPU part"]; // a number
+    if (fields.count("model name")) // of several generations, it may be
+        return fields["model name"] + " (family " + fields["cpu family"] + ", model " + fields["model"] + ")";
     return "unknown CPU";
 }
 

@@ -118,15 +118,15 @@ static void *output_at(const work *w, size_t image, size_t block, size_t point, 
 }
 
 /*
- * Whether narrow rows are computed with their padding, several to a tile: where kernels would take them one by one, and
- * not as plain floats, for which they have a loop. A mask keeps the bits that it has for padding.
+ * Whether narrow rows are computed with their padding, several to a tile: where kernels have no loop for them, and
+ * would take them one by one. A mask keeps the bits that it has for padding.
  */
 static bool takes_padding(const bnorm_rows *t)
 {
     const bool adjacent =
         t->y_stride == t->width && (!t->x || t->x_stride == t->width) && (!t->dy || t->dy_stride == t->width);
-    const bool plain = t->x_type == BNORM_F32 && t->dy_type == BNORM_F32 && t->y_type == BNORM_F32 && !t->fusion;
-    return t->used < t->width && t->width <= BNORM_TILE && adjacent && !plain && !(t->fusion && t->fusion->mask);
+    return t->used < t->width && t->width <= BNORM_TILE && adjacent && !(t->fusion && t->fusion->mask) &&
+           !bnorm_is_plain(t->map, t->x_type, t->dy_type, t->y_type, t->fusion);
 }
 
 static void clear_padding(const bnorm_rows *t, void *tensor, bnorm_dtype type, size_t first, size_t rows)
@@ -135,6 +135,7 @@ static void clear_padding(const bnorm_rows *t, void *tensor, bnorm_dtype type, s
         memset(bnorm_output(tensor, type, row * t->width + t->used), 0, (t->width - t->used) * bnorm_size_of(type));
 }
 
+/* What padding becomes from coefficients of 0 is cleared while it is in the first cache. */
 static void apply_with_padding(const bnorm_kernels *kernels, const bnorm_rows *t)
 {
     BNORM_ALIGNED float k[BNORM_COEFFICIENTS][BNORM_TILE] = { { 0.0f } };
@@ -144,7 +145,7 @@ static void apply_with_padding(const bnorm_kernels *kernels, const bnorm_rows *t
     bnorm_rows some = *t;
     some.used = t->width;
     some.stream = false;
-    for (int c = 0; c < (t->map == BNORM_GRADIENT ? BNORM_COEFFICIENTS : BNORM_DY_MEAN); c++)
+    for (int c = 0; c < BNORM_COEFFICIENTS && bnorm_uses(t->map, c); c++)
         some.k[c] = memcpy(k[c], t->k[c], t->used * sizeof(float));
     for (size_t done = 0; done < t->rows; done += PADDED_ROWS) {
         const size_t first = done * t->width;

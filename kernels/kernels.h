@@ -15,6 +15,18 @@
     "bnorm rests on each operation being the IEEE one: without -ffast-math, without digits that the type does not have"
 #endif
 
+/* For what takes a constant that decides which code there is; and for what need not be there for each. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define INLINE inline __attribute__((always_inline))
+#define NOINLINE __attribute__((noinline, noclone))
+#elif defined(__GNUC__)
+#define INLINE inline __attribute__((always_inline))
+#define NOINLINE __attribute__((noinline))
+#else
+#define INLINE inline
+#define NOINLINE
+#endif
+
 /*
  * The order of the statistics (docs/numerics.md). Values are taken in super-rows: as many rows of adjacent channels as
  * fill tiles of BNORM_TILE lanes well. A lane sums a group of super-rows, then groups a chunk, in f32; chunks add up
@@ -126,6 +138,19 @@ typedef enum bnorm_map {
     BNORM_GRADIENT, /* dx = ((dz - dy_mean) + (d * slope + offset)) * scale */
     BNORM_FROZEN /* dx = dz * scale */
 } bnorm_map;
+
+static INLINE bool bnorm_uses(bnorm_map map, int coefficient)
+{
+    return coefficient <= BNORM_SHIFT || map == BNORM_GRADIENT;
+}
+
+/* What has loops of its own in each place: floats with nothing fused. */
+static INLINE bool bnorm_is_plain(bnorm_map map, bnorm_dtype x, bnorm_dtype dy, bnorm_dtype y,
+                                  const bnorm_fusion *fusion)
+{
+    /* Where dx is dy scaled, memory is the limit: one loop will do. */
+    return map != BNORM_FROZEN && x == BNORM_F32 && dy == BNORM_F32 && y == BNORM_F32 && !fusion;
+}
 
 /* Adjacent units to compute: `lanes` values each, whose channels repeat with `width`, a divisor of a tile. */
 typedef struct bnorm_planes {

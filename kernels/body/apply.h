@@ -13,14 +13,9 @@
 
 /* ---- Coefficients ---- */
 
-static INLINE bool uses(bnorm_map map, int coefficient)
-{
-    return coefficient <= BNORM_SHIFT || map == BNORM_GRADIENT;
-}
-
 /* A statement for each coefficient `c` that the map uses, a constant: what is indexed by one stays in registers. */
 #define IF_USED(map, coefficient, statement) \
-    if (uses(map, coefficient)) { \
+    if (bnorm_uses(map, coefficient)) { \
         const int c = coefficient; \
         statement; \
     }
@@ -107,13 +102,6 @@ typedef struct {
     size_t fetch_lanes; /* beside each of the first of them, those so many lanes further are fetched: */
     size_t fetch, dy_fetch;
 } piece;
-
-/* What has loops of its own in each place. */
-static INLINE bool is_plain(bnorm_map map, bnorm_dtype x, bnorm_dtype dy, bnorm_dtype y, const bnorm_fusion *fusion)
-{
-    /* Where dx is dy scaled, memory is the limit: one loop will do. */
-    return map != BNORM_FROZEN && x == BNORM_F32 && dy == BNORM_F32 && y == BNORM_F32 && !fusion;
-}
 
 static INLINE void set_types(piece *p, bool plain, bnorm_dtype x, bnorm_dtype dy, bnorm_dtype y,
                              const bnorm_fusion *fusion)
@@ -265,7 +253,10 @@ static INLINE void fetch_residual(const piece *p, size_t l, bnorm_map map)
         fetch_bytes(bnorm_elements(p->fusion->residual, type, p->at + l + ahead), BNORM_TILE * bnorm_size_of(type));
 }
 
-/* Either less than a tile, or a whole one in which two units or rows meet. */
+/*
+ * Either less than a tile, or a whole one in which two units or rows meet. A part that costs no more than its masks is
+ * in one loop for all maps.
+ */
 static NOINLINE void apply_part_copied(const piece *p, size_t l, size_t n, size_t out, const tile_coefficients *k,
                                        bnorm_map map)
 {
@@ -558,7 +549,7 @@ static INLINE void apply_planes_either(const bnorm_planes *p, bool plain, bnorm_
 
 static void apply_planes(const bnorm_planes *p)
 {
-    const bool plain = is_plain(p->map, p->x_type, p->dy_type, p->y_type, p->fusion);
+    const bool plain = bnorm_is_plain(p->map, p->x_type, p->dy_type, p->y_type, p->fusion);
     if (plain && p->map == BNORM_NORMALISE)
         apply_planes_either(p, true, BNORM_NORMALISE);
     else if (plain)
@@ -571,7 +562,7 @@ static void apply_planes(const bnorm_planes *p)
 
 static void apply_rows(const bnorm_rows *r)
 {
-    const bool plain = is_plain(r->map, r->x_type, r->dy_type, r->y_type, r->fusion);
+    const bool plain = bnorm_is_plain(r->map, r->x_type, r->dy_type, r->y_type, r->fusion);
     if (plain && r->map == BNORM_NORMALISE)
         apply_rows_map(r, true, BNORM_NORMALISE);
     else if (plain)

@@ -10,21 +10,9 @@
 
 enum { V_TILE = BNORM_TILE / V_LANES };
 
-/* Whether a part of a vector, of none of its lanes to all, is loaded and stored in one instruction. */
+/* Whether a vector's first lanes, from none to all, are loaded and stored in one instruction. */
 #ifndef V_MASKED
 #define V_MASKED 0
-#endif
-
-/* For what takes a constant that decides which code there is; and for what need not be there for each. */
-#if defined(__GNUC__) && !defined(__clang__)
-#define INLINE inline __attribute__((always_inline))
-#define NOINLINE __attribute__((noinline, noclone))
-#elif defined(__GNUC__)
-#define INLINE inline __attribute__((always_inline))
-#define NOINLINE __attribute__((noinline))
-#else
-#define INLINE inline
-#define NOINLINE
 #endif
 
 static inline size_t smaller(size_t a, size_t b)
@@ -160,23 +148,30 @@ static NOINLINE void store_part(void *p, bnorm_dtype type, const float *lanes, s
         store_halves(p, tile, type, n, stream);
 }
 
+/* The first n lanes by masks, and zeros. */
+static INLINE void load_masked(v_f32 *tile, const void *p, bnorm_dtype type, size_t n)
+{
+    v_u16 halves[V_PAIRS];
+    if (type == BNORM_F32) {
+        for (size_t v = 0, first = 0; v < V_TILE; v++, first += V_LANES)
+            tile[v] = v_load_n((const float *)p + first, lanes_within(n, first, V_LANES));
+        return;
+    }
+    for (size_t i = 0, first = 0; i < V_PAIRS; i++, first += 2 * V_LANES)
+        halves[i] = v_load_u16_n((const uint16_t *)p + first, lanes_within(n, first, 2 * V_LANES));
+    convert_halves(tile, halves, type);
+}
+
 /* `whole`: all of a tile, as a constant; else the first n lanes, and zeros. */
 static INLINE void load_lanes(v_f32 *tile, const void *p, bnorm_dtype type, size_t n, bool whole)
 {
     BNORM_ALIGNED float lanes[BNORM_TILE];
-    v_u16 halves[V_PAIRS];
     if (whole && type == BNORM_F32) {
         load_tile(tile, p, BNORM_TILE);
     } else if (whole) {
         load_halves(tile, p, type, BNORM_TILE);
-    } else if (V_MASKED && type == BNORM_F32) {
-        for (size_t v = 0; v < V_TILE; v++)
-            tile[v] = v_load_n((const float *)p + v * V_LANES, lanes_within(n, v * V_LANES, V_LANES));
     } else if (V_MASKED) {
-        for (size_t i = 0; i < V_PAIRS; i++)
-            halves[i] =
-                v_load_u16_n((const uint16_t *)p + i * 2 * V_LANES, lanes_within(n, i * 2 * V_LANES, 2 * V_LANES));
-        convert_halves(tile, halves, type);
+        load_masked(tile, p, type, n);
     } else {
         load_part(lanes, p, type, n);
         load_tile(tile, lanes, BNORM_TILE);
