@@ -1,119 +1,79 @@
 // SPDX-License-Identifier: MIT
-// How time is taken, and the limit that every speed is compared with: a copy between the same buffers.
+// How time is taken: what is to be compared is measured in turns, several rounds of it, and each has its median.
 #ifndef BENCH_MEASURE_H
 #define BENCH_MEASURE_H
 
 #include <algorithm>
 #include <chrono>
-#include <cstring>
-#include <limits>
-#include <utility>
+#include <cmath>
+#include <cstddef>
+#include <cstdlib>
+#include <functional>
+#include <string>
+#include <thread>
+#include <vector>
 
-#include "bnorm/bnorm.h"
-#include "kernels/kernels.h"
-
-// Seconds a call takes: the best of many samples, as STREAM reports it, since noise only ever adds. Kernels and copies
-// get the same budget. The first call is not counted: it brings the buffers into the cache state that the others find.
-template <class Call> double best_seconds(Call &&call)
+// Seconds of a call now: of as many calls as dwarf the clock's own cost. The calls before them bring caches, and
+// threads that slept meanwhile, into the state that is measured.
+template <class Call> double sample(Call &&call)
 {
     using clock = std::chrono::steady_clock;
-    constexpr double budget = 0.1, shortest_sample = 20e-6; // a sample must dwarf the clock's own cost
-    constexpr int fewest_samples = 5;
-    double best = std::numeric_limits<double>::infinity(), total = 0;
-    size_t calls = 1;
-    call();
-    for (int samples = 0; samples < fewest_samples || total < budget;) {
-        const auto start = clock::now();
-        for (size_t i = 0; i < calls; i++)
-            call();
-        const double elapsed = std::chrono::duration<double>(clock::now() - start).count();
-        total += elapsed;
-        if (elapsed < shortest_sample) {
-            calls *= 2;
-            continue;
+    const auto seconds_since = [](clock::time_point start) {
+        return std::chrono::duration<double>(clock::now() - start).count();
+    };
+    constexpr double warm_up = 1e-3, measured = 4e-3;
+    size_t calls = 0;
+    const auto began = clock::now();
+    for (; calls == 0 || seconds_since(began) < warm_up; calls++)
+        call();
+    const double expected = seconds_since(began) / static_cast<double>(calls);
+    calls = static_cast<size_t>(std::max(1.0, std::ceil(measured / expected)));
+    const auto start = clock::now();
+    for (size_t i = 0; i < calls; i++)
+        call();
+    return seconds_since(start) / static_cast<double>(calls);
+}
+
+// One that takes part in the rounds: how it is sampled, or why it cannot be.
+struct contestant {
+    std::function<double()> sample;
+    std::string error;
+    bool has_threads = false; // that spin for some milliseconds after a call, as OpenMP's do
+
+    std::vector<double> samples; // sorted once all rounds are over
+
+    double median() const
+    {
+        return samples[samples.size() / 2];
+    }
+    // From the first quartile to the third, as a fraction of the median.
+    double spread() const
+    {
+        return (samples[samples.size() * 3 / 4] - samples[samples.size() / 4]) / median();
+    }
+};
+
+// An odd number, as BNORM_BENCH_ROUNDS says.
+inline size_t wanted_rounds()
+{
+    const char *wanted = std::getenv("BNORM_BENCH_ROUNDS");
+    return (wanted ? std::strtoul(wanted, nullptr, 10) : 9) | 1;
+}
+
+// Each round begins with another one, so that none always follows the same.
+inline void take_turns(std::vector<contestant *> contestants, size_t rounds)
+{
+    constexpr std::chrono::milliseconds until_threads_sleep{ 8 };
+    for (size_t round = 0; round < rounds; round++) {
+        for (contestant *c : contestants) {
+            c->samples.push_back(c->sample());
+            if (c->has_threads)
+                std::this_thread::sleep_for(until_threads_sleep);
         }
-        best = std::min(best, elapsed / static_cast<double>(calls));
-        samples++;
+        std::rotate(contestants.begin(), contestants.begin() + !contestants.empty(), contestants.end());
     }
-    return best;
-}
-
-// copy.c, once for each ISA: `other` NULL copies, else two tensors become one.
-using vector_copy = void(float *to, const float *from, const float *other, size_t count, int stream);
-
-// A way to copy, and how threads share it: a contiguous piece each, of whole cache lines.
-struct copy_job {
-    vector_copy *copy;
-    int stream;
-    const float *from, *other;
-    float *to;
-    size_t count, pieces;
-
-    static void piece(void *argument, size_t index)
-    {
-        const auto *job = static_cast<copy_job *>(argument);
-        constexpr size_t line = 64 / sizeof(float);
-        const size_t lines = (job->count + line - 1) / line;
-        const size_t piece = (lines + job->pieces - 1) / job->pieces * line;
-        const size_t first = std::min(index * piece, job->count);
-        job->copy(job->to + first, job->from + first, job->other ? job->other + first : nullptr,
-                  std::min(piece, job->count - first), job->stream);
-    }
-};
-
-// bare.c, once for each ISA.
-using bare_activation = void(float *y, const float *x, const bnorm_fusion *fusion, size_t first, size_t count,
-                             int stream);
-
-struct bare_job {
-    bare_activation *loop;
-    const float *x;
-    float *y;
-    const bnorm_fusion *fusion;
-    size_t count, pieces;
-    int stream;
-
-    static void piece(void *argument, size_t index)
-    {
-        const auto *job = static_cast<bare_job *>(argument);
-        const size_t tiles = job->count / BNORM_TILE, piece = (tiles + job->pieces - 1) / job->pieces * BNORM_TILE;
-        const size_t first = std::min(index * piece, job->count);
-        job->loop(job->y, job->x, job->fusion, first, std::min(piece, job->count - first), job->stream);
-    }
-
-    void run(const bnorm_executor &executor)
-    {
-        if (pieces > 1)
-            executor.run(executor.context, pieces, &bare_job::piece, this);
-        else
-            piece(this, 0);
-    }
-};
-
-inline void library_copy(float *to, const float *from, const float *, size_t count, int)
-{
-    std::memcpy(to, from, count * sizeof(float));
-}
-
-// Bytes a second, read and written, of the best copy of `count` floats: memcpy, plain stores or streaming stores.
-inline double copy_speed(vector_copy *vectors, const float *from, const float *other, float *to, size_t count,
-                         const bnorm_executor *executor)
-{
-    double best = std::numeric_limits<double>::infinity();
-    for (const auto &[copy, stream] :
-         { std::pair{ &library_copy, 0 }, std::pair{ vectors, 0 }, std::pair{ vectors, 1 } }) {
-        if (other && copy == &library_copy)
-            continue;
-        copy_job job{ copy, stream, from, other, to, count, executor ? executor->width : 1 };
-        const auto call = [&] {
-            if (executor)
-                executor->run(executor->context, job.pieces, &copy_job::piece, &job);
-            else
-                copy_job::piece(&job, 0);
-        };
-        best = std::min(best, best_seconds(call));
-    }
-    return (other ? 3.0 : 2.0) * sizeof(float) * static_cast<double>(count) / best;
+    for (contestant *c : contestants)
+        std::sort(c->samples.begin(), c->samples.end());
 }
 
 #endif

@@ -45,6 +45,7 @@ public:
         const memory::dims dims = { dim(s.batch), dim(s.channels), dim(height), dim(s.points / height) };
         const memory::format_tag tag = s.block == 1            ? memory::format_tag::nchw
                                        : s.block == s.channels ? memory::format_tag::nhwc
+                                       : s.block == 8          ? memory::format_tag::nChw8c
                                                                : memory::format_tag::nChw16c;
         const bnorm_dtype type = s.in.dtype;
         const memory::desc data(dims, onednn_type(type), tag);

@@ -21,6 +21,7 @@ def read_rows(benchmarks):
         rows[key] = None if failed else {
             "speed": statistics.median(run["bytes_per_second"] for run in repetitions) / 1e9,
             "limit": statistics.median(run["limit"] for run in repetitions),
+            "spread": statistics.median(run["spread"] for run in repetitions),
             "cold": bool(repetitions[0]["cold"]),
             "dimensions": repetitions[0]["label"],
         }
@@ -29,7 +30,8 @@ def read_rows(benchmarks):
 
 def isas_of(rows):
     """The best last: rows come so, but for what they are compared with."""
-    return sorted(dict.fromkeys(isa for *_, isa, _ in rows), key=lambda isa: isa not in ("bare", "unfused"))
+    peers = ("bare", "unfused", "onednn-avx2")
+    return sorted(dict.fromkeys(isa for *_, isa, _ in rows), key=lambda isa: isa not in peers)
 
 
 def geometric_mean(values):
@@ -54,25 +56,33 @@ def ratio(cells, isa, other):
     return cells[isa]["speed"] / cells[other]["speed"] if cells.get(isa) and cells.get(other) else None
 
 
+def compared(isas):
+    """Which speed is divided by which, by the column's name: the best one by others, AVX2 by what is held to it."""
+    pairs = {f"/{isa}": (isas[-1], isa)
+             for isa in ("f32", "scalar", "onednn", "unfused", "bare", "none") if isa in isas[:-1]}
+    if {"avx2", "onednn-avx2"} <= set(isas):
+        pairs["avx2/onednn-avx2"] = ("avx2", "onednn-avx2")
+    return pairs
+
+
 def speeds(cells, isas):
-    """The columns of one line: GB/s of each ISA, and of the best one (the last) also speed-ups and limit."""
+    """The columns of one line: GB/s of each ISA, ratios, and of the best one (the last) the limit and the spread."""
     best = cells.get(isas[-1])
     columns = ["FAILED" if isa in cells and not cells[isa] else number(cells.get(isa) and cells[isa]["speed"], 1)
                for isa in isas]
-    gains = [number(ratio(cells, isas[-1], other), 2) for other in compared(isas)]
-    return columns + gains + [number(best and best["limit"], 2)]
-
-
-def compared(isas):
-    """What the best one is compared with."""
-    return [isa for isa in ("f32", "scalar", "onednn", "unfused", "bare", "none") if isa in isas]
+    gains = [number(ratio(cells, *pair), 2) for pair in compared(isas).values()]
+    return columns + gains + [number(best and best["limit"], 2), number(best and best["spread"], 2)]
 
 
 def mean_cells(all_cells, isas):
     """Cells of geometric means, over the shapes where every ISA has a value, so that columns compare."""
     complete = [cells for cells in all_cells if all(cells.get(isa) for isa in isas)]
     return len(complete), {
-        isa: {key: geometric_mean([cells[isa][key] for cells in complete]) for key in ("speed", "limit")}
+        isa: {
+            "speed": geometric_mean([cells[isa]["speed"] for cells in complete]),
+            "limit": geometric_mean([cells[isa]["limit"] for cells in complete]),
+            "spread": statistics.median(cells[isa]["spread"] for cells in complete),
+        }
         for isa in isas if complete
     }
 
@@ -80,7 +90,7 @@ def mean_cells(all_cells, isas):
 def least(all_cells, isas):
     """The ratios again, where they are worst."""
     best = isas[-1]
-    ratios = [[ratio(cells, best, other) for cells in all_cells] for other in compared(isas)]
+    ratios = [[ratio(cells, *pair) for cells in all_cells] for pair in compared(isas).values()]
     ratios.append([cells[best]["limit"] for cells in all_cells if cells.get(best)])
     return [number(min((r for r in column if r is not None), default=None), 2) for column in ratios]
 
@@ -95,13 +105,17 @@ def print_context(context, best):
     print(f"- {context['cpu']}: {', '.join([str(context['num_cpus']) + ' CPUs', *sizes])}")
     peers = [f"oneDNN {context['onednn']}"] if "onednn" in context else []
     print(f"- {', '.join([context['compiler'], *peers, context['date'], *load])}")
+    print(f"- {context['pages']}; medians of {context['rounds']} rounds, in which the rows of a line and the copy take turns")
     print(f"- `bnorm-bench {context['arguments']}`\n")
+    if "onednn" in context and int(context["onednn"].split(".")[0]) < 3:
+        print(f"**oneDNN {context['onednn']} is no measure of today's: `./run peers` builds the newest that Debian has.**\n")
     print(f"GB/s, each tensor read or written once: two, in backward three. /scalar, /onednn: {best} over portable C and over")
-    print(f"oneDNN. limit: {best} as a fraction of the best copy of that size, in backward of the best loop that makes one")
-    print("tensor of two. cold: the tensors together exceed the last-level cache. t1, t2 ...: threads.\n")
-    print("op+epilogue: a residual counts as read. none: the same call without the epilogue; unfused: batch norm and then the")
-    print("epilogue, in two calls; bare: the activation alone, from one tensor to another; onednn: a primitive for each.")
-    print("f32: the same call on floats, which are twice as many bytes.\n")
+    print("oneDNN. onednn-avx2: oneDNN held to AVX2. limit: the speed as a fraction of that of the best copy of that size, in")
+    print("backward of the best loop that makes one tensor of two. spread: from the first quartile of the rounds to the third,")
+    print("as a fraction of the median. cold: the tensors together exceed the last-level cache. t1, t2 ...: threads.\n")
+    print("op+epilogue: a residual, and its gradient, count too. none: the same call without the epilogue; unfused: batch norm")
+    print("and then the epilogue, in two calls; bare: the activation alone, from one tensor to another; onednn: a primitive for")
+    print("each. f32: the same call on floats, which are twice as many bytes.\n")
 
 
 def main(path):
@@ -130,7 +144,7 @@ def main(path):
             isas.insert(0, "f32")
             for shape, cells in shapes.items():
                 cells["f32"] = floats.get(shape, {}).get(best)
-        columns = isas + ["/" + isa for isa in compared(isas)] + ["limit"]
+        columns = [*isas, *compared(isas), "limit", "spread"]
         print(f"## {op} {layout} {dtype} {threads}\n")
         lines = []
         for shape, cells in shapes.items():
@@ -146,7 +160,7 @@ def main(path):
 
     print("## Geometric means, and the least of each ratio\n")
     for columns, lines in means.items():
-        ratios = [column for column in columns if column.startswith("/") or column == "limit"]
+        ratios = [column for column in columns if "/" in column or column == "limit"]
         table(["", "", "layers", *columns, *("least " + column for column in ratios)], lines, 2)
 
 

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: MIT
+// A copy of this process that measures the rows which cannot be measured in it: a library decides once in a process
+// which ISA it takes, so oneDNN held to AVX2 lives in another one. Made before there are threads, which a copy would
+// not have; it waits until it is asked.
+#ifndef BENCH_PEER_PROCESS_H
+#define BENCH_PEER_PROCESS_H
+
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <string>
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "measure.h"
+
+class peer_process
+{
+public:
+    // In the copy, `serve` is given the socket that asks, and then it ends.
+    explicit peer_process(const std::function<void(int)> &serve)
+    {
+        int ends[2];
+        if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends) != 0)
+            return;
+        const pid_t child = fork();
+        if (child == 0) {
+            close(ends[0]);
+            serve(ends[1]);
+            _exit(0);
+        }
+        close(ends[1]);
+        if (child > 0)
+            socket = ends[0];
+        else
+            close(ends[0]);
+    }
+
+    peer_process(const peer_process &) = delete;
+    peer_process &operator=(const peer_process &) = delete;
+
+    ~peer_process()
+    {
+        if (socket >= 0)
+            close(socket); // which ends the other process
+    }
+
+    // A row of the other process, which enters one at a time, as a contestant of this one.
+    contestant enter(const std::string &row)
+    {
+        contestant c;
+        request entering = { true, {} };
+        std::snprintf(entering.row, sizeof(entering.row), "%s", row.c_str());
+        c.error = ask(entering).error;
+        c.has_threads = true;
+        c.sample = [this] { return ask({ false, {} }).seconds; };
+        return c;
+    }
+
+    // The other side: enters rows and samples the one that was entered last, until nobody asks any more.
+    static void answer(int socket, const std::function<contestant(const std::string &)> &enter)
+    {
+        contestant current;
+        for (request asked; read(socket, &asked, sizeof(asked)) == sizeof(asked);) {
+            reply given = {};
+            if (asked.enters) {
+                current = {};
+                current = enter(asked.row);
+                std::snprintf(given.error, sizeof(given.error), "%s", current.error.c_str());
+            } else {
+                given.seconds = current.sample();
+            }
+            if (write(socket, &given, sizeof(given)) != sizeof(given))
+                return;
+        }
+    }
+
+private:
+    struct request {
+        bool enters; // else the row that was entered last is sampled
+        char row[120]; // its name
+    };
+    struct reply {
+        double seconds;
+        char error[240];
+    };
+
+    reply ask(const request &request)
+    {
+        reply given = {};
+        if (socket < 0 || write(socket, &request, sizeof(request)) != sizeof(request) ||
+            read(socket, &given, sizeof(given)) != sizeof(given))
+            std::snprintf(given.error, sizeof(given.error), "the process of this peer has ended");
+        return given;
+    }
+
+    int socket = -1;
+};
+
+#endif

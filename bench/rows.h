@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: MIT
+// The rows that there are: each operation x layout x type x shape x ISA or peer x thread count.
+#ifndef BENCH_ROWS_H
+#define BENCH_ROWS_H
+
+#include <algorithm>
+#include <map>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "bnorm/bnorm.h"
+#include "workload.h"
+#ifdef BENCH_ONEDNN
+#include "onednn.h"
+#endif
+
+struct row {
+    operation op;
+    std::string layout;
+    size_t block;
+    const layer *shape;
+    std::string isa; // or what is compared with it
+    size_t threads;
+    bnorm_dtype type = BNORM_F32;
+
+    std::string name() const
+    {
+        return op.name() + '/' + layout + '/' + type_name(type) + '/' + shape->name + '/' + isa + "/t" +
+               std::to_string(threads);
+    }
+
+    size_t bytes() const
+    {
+        return op.tensors() * bnorm_size_of(type) * shape->elements();
+    }
+
+    // Ours, whichever ISA.
+    bool is_kernel() const
+    {
+        return isa != "naive" && isa.rfind("onednn", 0) != 0 && isa != "unfused" && isa != "bare";
+    }
+
+    // Rows that differ in nothing but the ISA are compared, so they are measured together.
+    bool is_beside(const row &other) const
+    {
+        const auto key = [](const row &r) {
+            return std::tie(r.op.call, r.op.epilogue, r.block, r.layout, r.shape, r.threads, r.type);
+        };
+        return key(*this) == key(other);
+    }
+};
+
+inline size_t padded_elements(const row &row)
+{
+    const size_t blocks = (row.shape->channels + row.block - 1) / row.block;
+    return row.shape->batch * blocks * row.block * row.shape->points;
+}
+
+inline bool has_avx512()
+{
+    return std::string(bnorm_isa_name(0)) == "avx512";
+}
+
+// Blocks are those that other libraries have loops for: 16 channels with AVX-512, else 8.
+inline std::vector<std::pair<std::string, size_t>> layouts_of(const layer &shape)
+{
+    std::vector<std::pair<std::string, size_t>> layouts = { { "nchw", 1 }, { "nhwc", shape.channels } };
+    layouts.push_back(has_avx512() ? std::pair("nchw16c", 16) : std::pair("nchw8c", 8));
+    return layouts;
+}
+
+// Whether this build has the activation, and this CPU what it needs.
+inline bool is_supported(const epilogue &e)
+{
+    const bnorm_shape empty = bnorm_nchw(0, 1, 1);
+    const float one = 1;
+    bnorm_epilogue probe = {};
+    probe.struct_size = sizeof(probe);
+    probe.activation = e.activation;
+    probe.alpha = e.alpha;
+    probe.beta = e.beta;
+    bnorm_infer_params params = {};
+    params.struct_size = sizeof(params);
+    params.mean = params.var = &one;
+    params.epilogue = &probe;
+    return bnorm_infer(&empty, &params, nullptr, nullptr, nullptr) == BNORM_OK;
+}
+
+inline bool has(const epilogue &e, const layer &shape)
+{
+    return std::any_of(e.prefixes.begin(), e.prefixes.end(),
+                       [&](const std::string &prefix) { return shape.name.rfind(prefix, 0) == 0; });
+}
+
+// Fused on all threads, beside the same in two calls, and the activation alone.
+inline std::vector<row> fused_rows(const layer &shape, call call, size_t threads)
+{
+    std::vector<row> rows;
+    for (const epilogue &e : epilogues) {
+        const operation op = { call, &e };
+        const bool slope_known = e.activation == BNORM_RELU || e.activation == BNORM_SILU;
+        if (op.is_plain() || !has(e, shape) || !is_supported(e) || (op.is_backward() && !slope_known))
+            continue;
+        std::vector<std::string> isas = { "unfused", bnorm_isa_name(0) };
+        if (!op.is_backward())
+            isas.insert(isas.begin(), "bare");
+#ifdef BENCH_ONEDNN
+        if (!op.is_backward() && e.activation != BNORM_SOFTPLUS)
+            isas.insert(isas.begin(), "onednn");
+#endif
+        for (const auto &[layout, block] : layouts_of(shape))
+            for (const std::string &isa : isas)
+                rows.push_back({ op, layout, block, &shape, isa, threads });
+    }
+    return rows;
+}
+
+// What computes plain batch norm on tensors of a type, from the simplest to the best.
+inline std::vector<std::string> isas_of(bnorm_dtype type)
+{
+    std::vector<std::string> isas;
+    if (!bnorm_has_type(type))
+        return isas;
+    if (type == BNORM_F32)
+        isas.push_back("naive");
+#ifdef BENCH_ONEDNN
+    if (onednn_has(type))
+        isas.push_back("onednn");
+#endif
+    for (size_t i = bnorm_isa_count(); i-- > 0;)
+        isas.push_back(bnorm_isa_name(i));
+    return isas;
+}
+
+using isas_by_type = std::map<bnorm_dtype, std::vector<std::string>>;
+
+// Of one call on one shape, with nothing fused.
+inline std::vector<row> plain_rows(const layer &shape, call call, size_t threads, const isas_by_type &isas)
+{
+    std::vector<row> rows;
+    std::vector<size_t> thread_counts = { 1 };
+    if (threads > 1)
+        thread_counts.push_back(threads);
+    for (size_t count : thread_counts)
+        for (const auto &[layout, block] : layouts_of(shape))
+            for (const auto &[type, names] : isas)
+                for (const std::string &isa : names)
+                    rows.push_back({ { call, &epilogues[0] }, layout, block, &shape, isa, count, type });
+    return rows;
+}
+
+// oneDNN held to AVX2 beside our AVX2, where both have more: in floats, with the blocks that it has loops for then.
+inline std::vector<row> avx2_rows(const layer &shape, call call, size_t threads)
+{
+    std::vector<row> rows;
+#ifdef BENCH_ONEDNN
+    if (has_avx512())
+        for (row row : plain_rows(shape, call, threads, { { BNORM_F32, { "onednn-avx2", "avx2" } } })) {
+            const bool blocked = row.block == 16 && row.layout != "nhwc";
+            if (blocked)
+                row.layout = "nchw8c", row.block = 8;
+            if (blocked || row.isa == "onednn-avx2")
+                rows.push_back(row);
+        }
+#endif
+    return rows;
+}
+
+inline std::vector<row> all_rows(const std::vector<layer> &layers, size_t threads)
+{
+    std::map<bnorm_dtype, std::vector<std::string>> isas;
+    for (bnorm_dtype type : { BNORM_F32, BNORM_BF16, BNORM_F16 })
+        isas[type] = isas_of(type);
+
+    std::vector<row> rows;
+    for (const layer &shape : layers)
+        for (call call : { call::infer, call::train, call::backward }) {
+            for (const std::vector<row> &some : { plain_rows(shape, call, threads, isas),
+                                                  avx2_rows(shape, call, threads), fused_rows(shape, call, threads) })
+                rows.insert(rows.end(), some.begin(), some.end());
+        }
+    return rows;
+}
+
+#endif
