@@ -4,41 +4,14 @@
 import ctypes
 import sys
 
+from bnorm_ctypes import BACKWARD, TRAIN, BackwardParams, Epilogue, Shape, TrainParams, call, pointer, workspace
+
 try:
     import torch
 except ImportError:
     print("SKIPPED: this Python has no PyTorch; -Dtorch_python=PYTHON names one that has")
     print("pytorch: 0 passed, 0 failed, 1 skipped")
     sys.exit(77)
-
-pointer, size_t, c_float, c_int = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_float, ctypes.c_int
-
-
-class Layout(ctypes.Structure):
-    _fields_ = [("dtype", c_int), ("image_stride", size_t), ("block_stride", size_t), ("point_stride", size_t)]
-
-
-class Shape(ctypes.Structure):
-    _fields_ = [("struct_size", size_t), ("batch", size_t), ("channels", size_t), ("points", size_t),
-                ("block", size_t), ("in_", Layout), ("out", Layout)]
-
-
-class TrainParams(ctypes.Structure):
-    _fields_ = [("struct_size", size_t), ("gamma", pointer), ("beta", pointer), ("epsilon", c_float),
-                ("momentum", c_float), ("running_variance", c_int), ("running_mean", pointer), ("running_var", pointer),
-                ("saved_mean", pointer), ("saved_mean_low", pointer), ("saved_rstd", pointer), ("hint", c_int), ("epilogue", pointer)]
-
-
-class Epilogue(ctypes.Structure):
-    _fields_ = [("struct_size", size_t), ("activation", c_int), ("alpha", c_float), ("beta", c_float),
-                ("residual", pointer), ("mask", pointer)]
-
-
-class BackwardParams(ctypes.Structure):
-    _fields_ = [("struct_size", size_t), ("statistics", c_int), ("epilogue", pointer), ("gamma", pointer),
-                ("beta", pointer), ("mean", pointer), ("mean_low", pointer), ("rstd", pointer), ("var", pointer),
-                ("epsilon", c_float), ("accumulate", c_int), ("dgamma", pointer), ("dbeta", pointer), ("dresidual", pointer), ("hint", c_int)]
-
 
 F = torch.nn.functional
 # In the order of bnorm_activation, with alpha and beta.
@@ -50,7 +23,6 @@ ACTIVATIONS = [("identity", lambda z: z, 0, 0), ("relu", torch.relu, 0, 0), ("re
                ("softplus", F.softplus, 0, 0), ("mish", F.mish, 0, 0)]
 KINKS = {"relu": (0,), "relu6": (0, 6), "leaky relu": (0,), "hard-sigmoid": (-3, 3)}  # where the slope jumps
 counts = {True: 0, False: 0}
-TRAIN, BACKWARD = 1, 2
 
 
 def check(ours, theirs, what):
@@ -59,18 +31,6 @@ def check(ours, theirs, what):
     counts[right] += 1
     if not right:
         print(f"FAILED: {what}: off by {(ours.double() - theirs).abs().max():.3g}")
-
-
-def call(function, *arguments):
-    status = function(*arguments)
-    if status:
-        raise RuntimeError(f"status {status}")
-
-
-def workspace(library, shape, operation):
-    size = size_t()
-    call(library.bnorm_workspace_size, ctypes.byref(shape), operation, None, ctypes.byref(size))
-    return ctypes.create_string_buffer(max(size.value, 1)), size
 
 
 def compare(library, batch, channels, height, width, channels_last, activation, offset):
