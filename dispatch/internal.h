@@ -304,7 +304,8 @@ struct bnorm_two_pass {
     bnorm_grid grid;
 };
 
-/* Fills in the plan; returns the bytes of workspace that it needs, whatever the hint and the sizes of the caches. */
+/* Fills in the plan; returns the bytes of workspace that it needs, whatever the hint and the sizes of the caches:
+ * PTRDIFF_MAX where no memory is as large. */
 size_t bnorm_plan_two_pass(bnorm_two_pass *pass, const bnorm_tuning *tuning, const bnorm_executor *executor);
 void bnorm_run_two_pass(bnorm_two_pass *pass, void *workspace, const bnorm_executor *executor);
 

@@ -99,7 +99,7 @@ bnorm_status bnorm_check_shape(const bnorm_shape *given, bnorm_geometry *g)
         return status;
     if (!bnorm_has_type(shape.in.dtype) || !bnorm_has_type(shape.out.dtype))
         return BNORM_UNSUPPORTED;
-    if (shape.channels == 0 || shape.block == 0 || shape.channels > SIZE_MAX - shape.block)
+    if (!bnorm_valid_channels(shape.channels) || shape.block == 0)
         return BNORM_BAD_SHAPE;
     *g = (bnorm_geometry){
         .batch = shape.batch,
@@ -196,6 +196,8 @@ bnorm_status bnorm_check_ranges(const bnorm_range *ranges, size_t count, size_t 
 
 bnorm_status bnorm_check_workspace(const void *workspace, size_t size, size_t needed)
 {
+    if (needed >= PTRDIFF_MAX)
+        return BNORM_BAD_SHAPE;
     if (!workspace)
         return BNORM_NULL_POINTER;
     return size < needed ? BNORM_SMALL_WORKSPACE : BNORM_OK;
@@ -206,9 +208,10 @@ bnorm_status bnorm_check_executor(const bnorm_executor *executor)
     return executor && (!executor->run || executor->width == 0) ? BNORM_BAD_EXECUTOR : BNORM_OK;
 }
 
+/* The largest array of values a channel can exist: the sums of backward, three doubles each. */
 bool bnorm_valid_channels(size_t channels)
 {
-    return channels > 0 && channels <= PTRDIFF_MAX / sizeof(double);
+    return channels > 0 && channels <= PTRDIFF_MAX / (BNORM_STATISTICS * sizeof(double));
 }
 
 bool bnorm_valid_epsilon(float epsilon)

@@ -105,24 +105,30 @@ static void make_plan(bnorm_two_pass *job, const bnorm_tuning *tuning, const bno
 
 /* ---- Scratch memory ---- */
 
-/* The next `bytes` of memory that begins at `base`; with base NULL it only counts. */
-static void *carve(char *base, size_t *used, size_t bytes)
+/* What no memory holds: sizes stop there. A multiple of the alignment, which rounding up does not pass. */
+static const size_t too_much = PTRDIFF_MAX / ALIGNMENT * ALIGNMENT;
+
+/* The next `count` pieces of `bytes` bytes of memory that begins at `base`; with base NULL it only counts. */
+static void *carve(char *base, size_t *used, size_t count, size_t bytes)
 {
     void *piece = base ? base + *used : NULL;
-    *used += bnorm_ceil_div(bytes, ALIGNMENT) * ALIGNMENT;
+    if (count > (too_much - *used) / bytes)
+        *used = too_much;
+    else
+        *used += bnorm_ceil_div(count * bytes, ALIGNMENT) * ALIGNMENT;
     return piece;
 }
 
 static void carve_floats(char *base, size_t *used, size_t channels, float **arrays, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        arrays[i] = carve(base, used, channels * sizeof(float));
+        arrays[i] = carve(base, used, channels, sizeof(float));
 }
 
 static void carve_doubles(char *base, size_t *used, size_t channels, double **arrays, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        arrays[i] = carve(base, used, channels * sizeof(double));
+        arrays[i] = carve(base, used, channels, sizeof(double));
 }
 
 static bnorm_scratch carve_scratch(char *base, size_t *used, size_t channels)
@@ -164,7 +170,7 @@ static size_t lay_out(bnorm_two_pass *job, char *base)
     size_t used = 0, all = all_lanes(&p->order);
     job->scratch_bytes = 0;
     carve_task_scratch(p, NULL, &job->scratch_bytes);
-    job->scratch = carve(base, &used, p->tasks * job->scratch_bytes);
+    job->scratch = carve(base, &used, p->tasks, job->scratch_bytes);
     if (p->split) {
         carve_doubles(base, &used, p->order.segments * all, job->segments, BNORM_STATISTICS);
         job->whole = carve_scratch(base, &used, all);
@@ -320,9 +326,11 @@ bnorm_status bnorm_workspace_size_on(const bnorm_machine *m, const bnorm_shape *
         status = BNORM_UNSUPPORTED;
     if (status)
         return status;
-    *size = 0;
-    if (operation != BNORM_INFER && !job.geometry.empty)
-        *size = bnorm_plan_two_pass(&job, &m->tuning, executor);
+    const bool none = operation == BNORM_INFER || job.geometry.empty;
+    const size_t needed = none ? 0 : bnorm_plan_two_pass(&job, &m->tuning, executor);
+    if (needed >= PTRDIFF_MAX)
+        return BNORM_BAD_SHAPE;
+    *size = needed;
     return BNORM_OK;
 }
 

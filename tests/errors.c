@@ -564,6 +564,42 @@ static void check_empty(void)
     }
 }
 
+/* Tensors that could be, whose workspace could not: sizes that wrap around would be small. */
+static void check_too_many_channels(void)
+{
+    const bnorm_dtype type = bnorm_has_type(BNORM_BF16) ? BNORM_BF16 : BNORM_F32;
+    const size_t widths[] = { 1, 3, SIZE_MAX };
+    enum { MOST = 120, WIDTHS = sizeof(widths) / sizeof(*widths) };
+    for (size_t part = 8; part <= MOST; part++)
+        for (size_t w = 0; w < WIDTHS; w++) {
+            call c = good_call();
+            size_t size = 123;
+            c.shape = bnorm_nhwc(2, SIZE_MAX / part + 1, 1);
+            c.shape.in.dtype = c.shape.out.dtype = type;
+            c.x = c.dy = c.y; /* a range of such a size overlaps all others */
+            c.executor.width = widths[w];
+            expect(train(&c), BNORM_BAD_SHAPE, true, "train: too many channels");
+            expect(backward(&c), BNORM_BAD_SHAPE, true, "backward: too many channels");
+            expect(collect(&c), BNORM_BAD_SHAPE, true, "collect: too many channels");
+            expect(reduce(&c), BNORM_BAD_SHAPE, true, "reduce: too many channels");
+            for (int operation = BNORM_TRAIN; operation <= BNORM_BACKWARD; operation++)
+                check(bnorm_workspace_size(&c.shape, (bnorm_operation)operation, &c.executor, &size) ==
+                              BNORM_BAD_SHAPE &&
+                          size == 123,
+                      "a workspace that cannot be");
+        }
+    CALL(collect, BNORM_BAD_SHAPE, c.shape = bnorm_nchw(0, SIZE_MAX / 8 + 1, 1));
+    CALL(reduce, BNORM_BAD_SHAPE, c.shape = bnorm_nchw(0, SIZE_MAX / 24 + 1, 1));
+    CALL(backward, BNORM_BAD_SHAPE, c.shape = bnorm_nchw(0, SIZE_MAX / 4 + 1, 1));
+    CALL(merge, BNORM_BAD_SHAPE, c.shape.channels = SIZE_MAX / 8 + 1);
+    CALL(finish, BNORM_BAD_SHAPE, c.shape.channels = SIZE_MAX / 8 + 1);
+    const bnorm_shape most = bnorm_nhwc(2, SIZE_MAX / 1024, 1);
+    size_t size = 0;
+    check_context("bnorm_workspace_size of many channels");
+    check(bnorm_workspace_size(&most, BNORM_TRAIN, NULL, &size) == BNORM_OK && size > SIZE_MAX / 1024 * 8,
+          "a workspace that can be");
+}
+
 /* A struct of a later version is understood as long as its new fields are zero. */
 static void check_growth(void)
 {
@@ -634,6 +670,7 @@ int main(int argc, char **argv)
     check_folding();
     check_empty();
     check_empty_gradients();
+    check_too_many_channels();
     check_growth();
     check_workspace_query();
     check_strings();
