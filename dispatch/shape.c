@@ -77,18 +77,24 @@ static bnorm_status extent_of(const bnorm_geometry *g, const bnorm_layout *layou
     return BNORM_OK;
 }
 
-/* Those that are 0: dense. */
+/* A dense one, which is used only if it fits, where none is given; and where it steps over nothing, whatever it was. */
+static bool fill_stride(size_t *stride, size_t axis_size, size_t dense, bool fits)
+{
+    if (*stride && axis_size > 1)
+        return true;
+    *stride = dense;
+    return fits;
+}
+
 static bool fill_strides(const bnorm_geometry *g, bnorm_layout *layout)
 {
     size_t dense;
-    layout->point_stride = layout->point_stride ? layout->point_stride : g->block;
-    if (!multiply(g->points, layout->point_stride, &dense) && !layout->block_stride)
+    fill_stride(&layout->point_stride, g->points, g->block, true);
+    const bool plane_fits = multiply(g->points, layout->point_stride, &dense);
+    if (!fill_stride(&layout->block_stride, g->blocks, dense, plane_fits))
         return false;
-    layout->block_stride = layout->block_stride ? layout->block_stride : dense;
-    if (!multiply(g->blocks, layout->block_stride, &dense) && !layout->image_stride)
-        return false;
-    layout->image_stride = layout->image_stride ? layout->image_stride : dense;
-    return true;
+    const bool image_fits = multiply(g->blocks, layout->block_stride, &dense);
+    return fill_stride(&layout->image_stride, g->batch, dense, image_fits);
 }
 
 bnorm_status bnorm_check_shape(const bnorm_shape *given, bnorm_geometry *g)

@@ -600,6 +600,28 @@ static void check_too_many_channels(void)
           "a workspace that can be");
 }
 
+/* Of an axis of one element. */
+static void check_unused_strides(void)
+{
+    static const size_t strides[] = { 1, SIZE_MAX / 4, SIZE_MAX };
+    for (size_t i = 0; i < 3 * sizeof(strides) / sizeof(*strides); i++) {
+        call c = good_call();
+        bnorm_layout *const in = &c.shape.in;
+        c.shape = bnorm_nchw(i % 3 == 0 ? 1 : 2, i % 3 == 1 ? 1 : 3, i % 3 == 2 ? 1 : 3);
+        *(i % 3 == 0 ? &in->image_stride : i % 3 == 1 ? &in->block_stride : &in->point_stride) = strides[i / 3];
+        c.x = c.dy = c.y; /* which only one layout may be */
+        expect(infer(&c), BNORM_OK, false, "infer: a stride of one element");
+        expect(train(&c), BNORM_OK, false, "train: a stride of one element");
+        expect(backward(&c), BNORM_OK, false, "backward: a stride of one element");
+    }
+    INFER(BNORM_OK, c.shape = bnorm_nchw(1, 1, 1); c.shape.in.point_stride = SIZE_MAX / 4);
+    TRAIN(BNORM_OK, c.shape = bnorm_nchw(1, 1, 1); c.shape.in.point_stride = SIZE_MAX / 4;
+          c.shape.out.block_stride = c.shape.in.image_stride = SIZE_MAX; c.train.running_variance = BNORM_BIASED);
+    BACKWARD(BNORM_OK, c.shape = bnorm_nchw(1, 1, 1);
+             c.shape.in.point_stride = c.shape.out.block_stride = c.shape.in.image_stride = SIZE_MAX / 4);
+    CALL(fold, BNORM_OK, c.shape = bnorm_nchw(1, 1, 1); c.shape.in.point_stride = SIZE_MAX / 4);
+}
+
 /* A struct of a later version is understood as long as its new fields are zero. */
 static void check_growth(void)
 {
@@ -671,6 +693,7 @@ int main(int argc, char **argv)
     check_empty();
     check_empty_gradients();
     check_too_many_channels();
+    check_unused_strides();
     check_growth();
     check_workspace_query();
     check_strings();

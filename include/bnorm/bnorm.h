@@ -77,7 +77,7 @@ typedef enum bnorm_dtype {
 /*
  * Where a tensor's elements lie. Strides count elements; 0 means dense. Elements must stay apart: ordered by size,
  * each stride is at least the extent of what it steps over. A channel slice of a larger tensor, padded planes and
- * pitched rows are therefore all legal.
+ * pitched rows are therefore all legal. The stride of an axis of one element is not looked at.
  */
 typedef struct bnorm_layout {
     bnorm_dtype dtype;
