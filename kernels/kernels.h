@@ -10,7 +10,10 @@
 
 #include "../include/bnorm/bnorm.h"
 
-#if defined(__FAST_MATH__) || FLT_EVAL_METHOD != 0
+/* The parts of -ffast-math by themselves, too: gcc tells of each, clang of the first alone. */
+#if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__) || \
+    defined(__NO_SIGNED_ZEROS__) || defined(__ASSOCIATIVE_MATH__) || defined(__RECIPROCAL_MATH__) || \
+    FLT_EVAL_METHOD != 0
 #error \
     "bnorm rests on each operation being the IEEE one: without -ffast-math, without digits that the type does not have"
 #endif
