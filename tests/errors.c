@@ -622,6 +622,34 @@ static void check_unused_strides(void)
     CALL(fold, BNORM_OK, c.shape = bnorm_nchw(1, 1, 1); c.shape.in.point_stride = SIZE_MAX / 4);
 }
 
+/* The largest tensor that can be addressed, and the first byte that two arguments share. */
+static void check_limits(void)
+{
+    const bnorm_shape most = bnorm_nchw(1, 1, PTRDIFF_MAX / 4), more = bnorm_nchw(1, 1, PTRDIFF_MAX / 4 + 1);
+    bnorm_shape strided = bnorm_nchw(2, 1, 1), too_far = strided;
+    size_t size = 0;
+    strided.out.image_stride = PTRDIFF_MAX / 4 - 1;
+    too_far.out.image_stride = PTRDIFF_MAX / 4;
+    check_context("bnorm_mask_size of the largest tensors");
+    check(bnorm_mask_size(&most, &size) == BNORM_OK && size == (PTRDIFF_MAX / 4 + 7) / 8, "the largest one");
+    check(bnorm_mask_size(&more, &size) == BNORM_BAD_SHAPE, "one more");
+    check(bnorm_mask_size(&strided, &size) == BNORM_OK && size == (PTRDIFF_MAX / 4 + 7) / 8, "the largest stride");
+    check(bnorm_mask_size(&too_far, &size) == BNORM_BAD_SHAPE, "a larger stride");
+    bnorm_epilogue e = { .struct_size = sizeof(e), .activation = BNORM_RELU };
+    unsigned char *const y = (unsigned char *)out.dresidual, *const end = y + sizeof(out.dresidual);
+    enum { MASK = sizeof(out.mask) };
+    unsigned char *const apart[] = { y - MASK, end }, *const overlapping[] = { y - MASK + 1, end - 1 };
+    for (int i = 0; i < 2; i++) {
+        e.mask = apart[i];
+        INFER(BNORM_OK, c.y = out.dresidual; c.infer.epilogue = &e);
+        e.mask = overlapping[i];
+        INFER(BNORM_OVERLAP, c.y = out.dresidual; c.infer.epilogue = &e);
+    }
+    TRAIN(BNORM_OK, c.y = out.dresidual; c.workspace = end);
+    TRAIN(BNORM_OVERLAP, c.y = out.dresidual; c.workspace = end - 1);
+    TRAIN(BNORM_OVERLAP, c.x = out.y; c.y = out.y + ELEMENTS - 1);
+}
+
 /* A struct of a later version is understood as long as its new fields are zero. */
 static void check_growth(void)
 {
@@ -694,6 +722,7 @@ int main(int argc, char **argv)
     check_empty_gradients();
     check_too_many_channels();
     check_unused_strides();
+    check_limits();
     check_growth();
     check_workspace_query();
     check_strings();
