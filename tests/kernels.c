@@ -106,41 +106,82 @@ static void add_term(lane_sums *s, int i, long double term)
     s->size[i] += fabsl(term);
 }
 
-/* The terms of one element of unit * width + lane `channel`. What else can be fused, calls.c tries. */
-static void add_terms(lane_sums *s, const bnorm_collection *c, size_t channel, float x, float dy)
+/* What the terms of one element of unit * width + lane `channel` are made of. What else can be fused, calls.c tries. */
+typedef struct deviations {
+    float d, e;
+} deviations;
+
+static deviations deviations_of(const bnorm_collection *c, size_t channel, float x, float dy)
 {
-    const float d = x - c->pivot[channel];
-    float e = dy;
-    if (c->terms == BNORM_SQUARES) {
-        add_term(s, 0, (long double)d);
-        add_term(s, 1, (long double)d * (long double)d);
-        return;
-    }
+    deviations v = { x - c->pivot[channel], dy };
     if (c->terms == BNORM_PRODUCTS) {
-        e = dy - c->dy_pivot[channel];
-    } else {
-        const float scaled = d * c->scale[channel], z = scaled + c->shift[channel];
-        e = z <= 0 ? 0 : dy; /* relu */
+        v.e = dy - c->dy_pivot[channel];
+    } else if (c->terms == BNORM_PRODUCTS_FUSED) {
+        const float scaled = v.d * c->scale[channel], z = scaled + c->shift[channel];
+        v.e = z <= 0 ? 0 : dy; /* relu */
     }
-    add_term(s, 0, (long double)e);
-    add_term(s, 1, (long double)d);
-    add_term(s, 2, (long double)e * (long double)d);
+    return v;
+}
+
+static void add_terms(lane_sums *s, const bnorm_collection *c, deviations v)
+{
+    const bool squares = c->terms == BNORM_SQUARES;
+    if (!squares)
+        add_term(s, 0, (long double)v.e);
+    add_term(s, squares ? 0 : 1, (long double)v.d);
+    add_term(s, squares ? 1 : 2, (long double)v.d * (long double)(squares ? v.d : v.e));
+}
+
+/* Of a row of a super-row, if it is there. */
+static bool find_deviations(const bnorm_walk *w, const bnorm_collection *c, size_t channel, size_t super_row, size_t f,
+                            deviations *v)
+{
+    const size_t unit = channel / w->width, lane = channel % w->width;
+    const size_t run = super_row / w->run_super_rows, row = super_row % w->run_super_rows * w->folded + f;
+    const float *x = c->x, *dy = c->dy;
+    if (row < w->run_rows)
+        *v = deviations_of(c, channel,
+                           x[unit * w->x.unit_stride + run * w->x.run_stride + row * w->x.point_stride + lane],
+                           dy[unit * w->dy.unit_stride + run * w->dy.run_stride + row * w->dy.point_stride + lane]);
+    return row < w->run_rows;
 }
 
 static lane_sums oracle_lane(const bnorm_walk *w, const bnorm_collection *c, size_t channel)
 {
-    const size_t unit = channel / w->width, lane = channel % w->width;
-    const float *x = c->x, *dy = c->dy;
     lane_sums sums = { { 0 }, { 0 } };
+    deviations v;
     for (size_t s = c->first; s < c->first + c->rows; s++)
-        for (size_t f = 0; f < w->folded; f++) {
-            size_t run = s / w->run_super_rows, row = s % w->run_super_rows * w->folded + f;
-            if (row < w->run_rows)
-                add_terms(&sums, c, channel,
-                          x[unit * w->x.unit_stride + run * w->x.run_stride + row * w->x.point_stride + lane],
-                          dy[unit * w->dy.unit_stride + run * w->dy.run_stride + row * w->dy.point_stride + lane]);
-        }
+        for (size_t f = 0; f < w->folded; f++)
+            if (find_deviations(w, c, channel, s, f, &v))
+                add_terms(&sums, c, v);
     return sums;
+}
+
+/* The same in floats, in the order of docs/numerics.md: groups of 16 super-rows, their sums, and then the rows folded.
+ */
+static void ordered_lane(const bnorm_walk *w, const bnorm_collection *c, size_t channel, float *result)
+{
+    enum { MOST_ROWS = BNORM_TILE };
+    float chunk[MOST_ROWS][BNORM_SUMS] = { { 0 } };
+    deviations v;
+    for (size_t f = 0; f < w->folded; f++)
+        for (size_t begin = 0; begin < c->rows; begin += 16) {
+            float group[BNORM_SUMS] = { 0 };
+            for (size_t s = begin; s < begin + 16 && s < c->rows; s++)
+                if (find_deviations(w, c, channel, c->first + s, f, &v)) {
+                    const float square = v.d * v.d, product = v.e * v.d;
+                    group[0] += c->terms == BNORM_SQUARES ? v.d : v.e;
+                    group[1] += c->terms == BNORM_SQUARES ? square : v.d;
+                    group[2] += product;
+                }
+            for (int i = 0; i < BNORM_SUMS; i++)
+                chunk[f][i] += group[i];
+        }
+    for (size_t rows = w->folded; rows > 1; rows -= rows / 2)
+        for (size_t row = 0; row < rows / 2; row++)
+            for (int i = 0; i < BNORM_SUMS; i++)
+                chunk[row][i] += chunk[rows - rows / 2 + row][i];
+    memcpy(result, chunk[0], sizeof(chunk[0]));
 }
 
 typedef void collect_kernel(const bnorm_walk *, const bnorm_collection *);
@@ -163,14 +204,19 @@ static void check_terms(const bnorm_walk *w, bnorm_collection c, bnorm_collectio
             (portable ? scalar : kernel)(w, &c);
         }
         check(same_bits(out[0], out[1], channels * (size_t)sums_of(c.terms)), "sums have other bits than portable C");
-        bool right = true;
+        bool right = true, ordered = true;
         for (size_t channel = 0; channel < channels; channel++) {
             const lane_sums exact = oracle_lane(w, &c, channel);
-            for (int i = 0; i < sums_of(c.terms); i++)
-                right = right && near((long double)out[0][(size_t)i * channels + channel], exact.sum[i], exact.size[i],
-                                      40 * 0x1p-24L);
+            float in_order[BNORM_SUMS];
+            ordered_lane(w, &c, channel, in_order);
+            for (int i = 0; i < sums_of(c.terms); i++) {
+                const float sum = out[0][(size_t)i * channels + channel];
+                right = right && near((long double)sum, exact.sum[i], exact.size[i], 40 * 0x1p-24L);
+                ordered = ordered && same_bits(&sum, &in_order[i], 1);
+            }
         }
         check(right, "sums are off");
+        check(ordered, "sums are not of the order of docs/numerics.md");
         typed.terms = c.terms;
         memcpy(typed.sum, c.sum, sizeof(c.sum));
         memset(out[1], 0, channels * BNORM_SUMS * sizeof(float));
@@ -191,7 +237,10 @@ static void check_collect(trial *t, collect_kernel *kernel, collect_kernel *scal
     const bnorm_walk w = new_walk(width, run_rows, runs, x_gap, dy_gap);
     const size_t super_rows = runs * w.run_super_rows, channels = units * width;
     bnorm_collection c = { .fusion = &relu, .units = units, .first = random_below(&t->random, super_rows) };
-    c.rows = 1 + random_below(&t->random, bnorm_min(super_rows - c.first, BNORM_CHUNK));
+    const size_t most = bnorm_min(super_rows - c.first, BNORM_CHUNK);
+    /* Often a group, or two super-rows more: with one more, the order is the same. */
+    c.rows = random_below(&t->random, 2) ? 1 + random_below(&t->random, most)
+                                         : bnorm_min(most, BNORM_GROUP + 2 * random_below(&t->random, 2));
     buffer in[6], halves[2], out[2];
     const float **arrays[4] = { &c.pivot, &c.dy_pivot, &c.scale, &c.shift };
     for (size_t i = 0; i < 4; i++)
@@ -869,7 +918,7 @@ static const struct {
 
 static void check_lengths(trial *t, size_t kernel)
 {
-    static const size_t more[] = { 67, 97, 127, 195, 196, 251, 509, 784, 1021 };
+    static const size_t more[] = { 67, 97, 127, 195, 196, 251, 509, 577, 784, 1021 };
     enum { FOUR_VECTORS_AND_ONE = 65, MORE = sizeof(more) / sizeof(*more) };
     for (size_t i = 0; i < FOUR_VECTORS_AND_ONE + MORE; i++) {
         t->length = i < FOUR_VECTORS_AND_ONE ? i + 1 : more[i - FOUR_VECTORS_AND_ONE];

@@ -335,10 +335,10 @@ static INLINE void next_unit(float *seam, const float *row, size_t width, bool f
     v_f32 tile[V_TILE];
     if (!first) {
         load_tile(tile, seam + BNORM_TILE, BNORM_TILE);
-        store_tile(seam, tile, BNORM_TILE);
+        store_tile(seam, tile);
     }
     load_repeated(tile, row, width);
-    store_tile(seam + BNORM_TILE, tile, BNORM_TILE);
+    store_tile(seam + BNORM_TILE, tile);
 }
 
 /* Of units of one channel: the first `rest` lanes of one, then what another begins with. */

@@ -432,7 +432,7 @@ static INLINE void store_folded(float *row, const v_f32 *tile, size_t width)
         *row = v_fold(tile);
         return;
     }
-    store_tile(lanes, tile, BNORM_TILE);
+    store_tile(lanes, tile);
     fold_rows(lanes, BNORM_TILE / width, width);
     memcpy(row, lanes, width * sizeof(*row));
 }
@@ -513,7 +513,7 @@ static INLINE void collect_few(inputs in, size_t x_stride, size_t dy_stride, siz
         else
             for (size_t r = 0; r < rows; r++)
                 collect_part(ahead(in, r * x_stride + lane, r * dy_stride + lane, terms), count, &p, &t, terms);
-        EACH_SUM(terms, store_tile(at.sum[i], t.sum[i], BNORM_TILE));
+        EACH_SUM(terms, store_tile(at.sum[i], t.sum[i]));
     }
 }
 
@@ -547,7 +547,7 @@ static INLINE void collect_wide_group(inputs in, size_t x_stride, size_t dy_stri
 static INLINE void add_stored(float *sum, const v_f32 *tile, size_t lanes, bool first)
 {
     BNORM_ALIGNED float s[BNORM_TILE];
-    store_tile(s, tile, BNORM_TILE);
+    store_tile(s, tile);
     add_lanes(sum, s, lanes, first);
 }
 
@@ -698,7 +698,7 @@ static void collect_apart_tile(const bnorm_walk *walk, const bnorm_collection *c
             step(walk, &at, 1);
         } while (++done % BNORM_GROUP && done < c->rows);
         for (int i = 0; i < sums_of(c->terms); i++) {
-            store_tile(lanes[0], t.sum[i], BNORM_TILE);
+            store_tile(lanes[0], t.sum[i]);
             add_lanes(out.sum[i], lanes[0], BNORM_TILE, begin == 0);
         }
     }

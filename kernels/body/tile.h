@@ -41,15 +41,11 @@ static INLINE void load_tile(v_f32 *tile, const float *p, size_t lanes)
         tile[v] = load_vector(p, v, lanes);
 }
 
-static INLINE void store_tile(float *p, const v_f32 *tile, size_t lanes)
+/* All of it: a part of one is for put_tile. */
+static INLINE void store_tile(float *p, const v_f32 *tile)
 {
-    for (int v = 0; v < V_TILE; v++) {
-        size_t first = (size_t)v * V_LANES;
-        if (first + V_LANES <= lanes)
-            v_store(p + first, tile[v]);
-        else if (first < lanes)
-            v_store_n(p + first, tile[v], lanes - first);
-    }
+    for (size_t v = 0; v < V_TILE; v++)
+        v_store(p + v * V_LANES, tile[v]);
 }
 
 static INLINE void put_vector(float *y, v_f32 value, bool stream)
@@ -135,7 +131,7 @@ static NOINLINE void load_part(float *lanes, const void *p, bnorm_dtype type, si
         load_tile(tile, p, n);
     else
         load_halves(tile, p, type, n);
-    store_tile(lanes, tile, BNORM_TILE);
+    store_tile(lanes, tile);
 }
 
 static NOINLINE void store_part(void *p, bnorm_dtype type, const float *lanes, size_t n, bool stream)
@@ -187,7 +183,7 @@ static INLINE void store_lanes(void *p, bnorm_dtype type, const v_f32 *tile, siz
     } else if (!whole && V_MASKED) {
         store_halves(p, tile, type, n, stream);
     } else if (!whole) {
-        store_tile(lanes, tile, BNORM_TILE);
+        store_tile(lanes, tile);
         store_part(p, type, lanes, n, stream);
     } else if (type != BNORM_F32) {
         store_halves(p, tile, type, BNORM_TILE, stream);
