@@ -1,24 +1,35 @@
 /* SPDX-License-Identifier: MIT */
 /* Training: normalising by the statistics of the batch, in one call and in steps. */
+#include <math.h>
 #include <string.h>
 
 #include "internal.h"
 
 /* ---- What is kept of the statistics ---- */
 
+/* What a float holds, rounded. */
+static bool fits_float(double value)
+{
+    return isfinite((float)value);
+}
+
+/* One NaN would stay for good: a channel whose statistics are no numbers is passed over. */
 static void update_running(const bnorm_train_params *p, double count, size_t channel, size_t channels,
                            const double *mean, const double *m2)
 {
     double divisor = p->running_variance == BNORM_BIASED ? count : count - 1.0;
     double weight = (double)p->momentum;
     float *running[2] = { p->running_mean, p->running_var };
-    for (int i = 0; i < 2; i++) {
-        if (!running[i] || weight == 0.0)
+    if (weight == 0.0 || !(running[0] || running[1]))
+        return;
+    for (size_t c = 0; c < channels; c++) {
+        const double batch[2] = { mean[c], m2[c] / divisor };
+        if (weight != 1.0 && !(fits_float(batch[0]) && fits_float(batch[1])))
             continue;
-        for (size_t c = 0; c < channels; c++) {
-            double batch = i == 0 ? mean[c] : m2[c] / divisor;
-            float *kept = running[i] + channel + c;
-            *kept = (float)(weight == 1.0 ? batch : (1.0 - weight) * (double)*kept + weight * batch);
+        for (int i = 0; i < 2; i++) {
+            float *kept = running[i] ? running[i] + channel + c : NULL;
+            if (kept)
+                *kept = (float)(weight == 1.0 ? batch[i] : (1.0 - weight) * (double)*kept + weight * batch[i]);
         }
     }
 }

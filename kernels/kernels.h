@@ -197,7 +197,8 @@ typedef struct bnorm_rows {
  *               the `before` values whose mean and m2, the sum of squared deviations from the mean, are given (Chan,
  *               Golub and LeVeque 1983; nothing is read of them where before is 0). The pivot becomes the new mean.
  * merge:        the moments of `count` values and of `more_count` values become those of all.
- * finish:       mean = center + low, and rstd = 1/sqrt(m2 / count + epsilon), in float.
+ * finish:       mean = center + low, and rstd = 1/sqrt(m2 / count + epsilon), in float; 0 where the sum is less than
+ *               2^-149, the smallest float.
  * coefficients: scale and shift of y = (x - center) * scale + shift. gamma, beta and low may be NULL.
  * scale:        gamma / sqrt(var + epsilon). gamma may be NULL.
  * uncenter:     from the sums of BNORM_PRODUCTS over `count` values, total + sum (total NULL: sum alone), to those of

@@ -274,6 +274,9 @@ static void check_poisoned(const job *j, const result *r, size_t c)
                 right = right && (isfinite(j->x[i]) == isfinite(r->y[i]) || (isinf(r->y[i]) && is_typed(j)));
         }
     check(right, "a NaN or Inf did not stay what and where it belongs");
+    if (is_training(j->op) && j->with_parameters)
+        check(same_bits(&r->statistics[0][c], &j->mean[c], 1) && same_bits(&r->statistics[1][c], &j->var[c], 1),
+              "a NaN or Inf changed running statistics");
 }
 
 static void check_bounds(const job *j, const result *r, input_class class)

@@ -279,14 +279,18 @@ typedef struct bnorm_train_params {
     /*
      * running = (1 - momentum) * running + momentum * batch. Momentum is the weight of the new value, as in PyTorch;
      * ONNX, TensorFlow and Keras name the weight of the old one, 1 - momentum. 1 stores the batch's own statistics,
-     * whatever was there; 1/k in the k-th call gives the cumulative average.
+     * whatever was there; 1/k in the k-th call gives the cumulative average. A channel whose batch mean or variance is
+     * not a finite float (NaN or Inf in x, or an overflow) keeps the running ones that it has, unless momentum is 1.
      */
     float momentum;
     bnorm_variance running_variance;
     float *running_mean; /* in and out; NULL: not kept */
     float *running_var; /* in and out; NULL: not kept */
 
-    /* For the backward pass: the batch mean as the unevaluated sum mean + mean_low, and 1/sqrt(var + epsilon). */
+    /*
+     * For the backward pass: the batch mean as the unevaluated sum mean + mean_low, and 1/sqrt(var + epsilon), which is 0
+     * where var + epsilon is less than 2^-149, the smallest float.
+     */
     float *saved_mean;
     float *saved_mean_low;
     float *saved_rstd;
@@ -300,8 +304,10 @@ typedef struct bnorm_train_params {
  * y = (x - E[x]) * gamma / sqrt(Var[x] + epsilon) + beta, with the biased variance over batch and points, and what the
  * epilogue says.
  *
- * The variance is never negative, exactly 0 for a constant channel (then y is exactly beta, if epsilon > 0), and as
- * exact at a large mean as at mean 0: docs/numerics.md has the bounds. A NaN or Inf stays in its channel.
+ * The variance is never negative, exactly 0 for a constant channel (then y is exactly beta), and as exact at a large
+ * mean as at mean 0: docs/numerics.md has the bounds. They hold for values at most 1e17 apart that have a standard
+ * deviation of 1e-19 or more. The variance of smaller ones is off by up to 1e-45, which matters only where epsilon is
+ * less than 1e-36; that of larger ones may be infinite or NaN, and then y is, too. A NaN or Inf stays in its channel.
  *
  * y may be x where shape->in equals shape->out, and may be the residual; any other overlap of an output or the
  * workspace is BNORM_OVERLAP. An empty tensor is BNORM_OK and changes no running or saved statistic. One value a

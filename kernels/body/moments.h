@@ -82,15 +82,19 @@ static void merge_f64(size_t channels, double count, double more_count, double *
     }
 }
 
+/* Less than that is nothing but error: squares vanish in f32. */
+static const double smallest_float = 0x1p-149;
+
 static void finish_f64(size_t channels, double count, const double *restrict mean, const double *restrict m2,
                        double epsilon, float *restrict center, float *restrict low, float *restrict rstd)
 {
     double inverse = 1.0 / count;
     for (size_t c = 0; c < channels; c++) {
         float high = (float)mean[c];
+        double v = m2[c] * inverse + epsilon;
         center[c] = high;
         low[c] = (float)(mean[c] - (double)high);
-        rstd[c] = (float)(1.0 / sqrt(m2[c] * inverse + epsilon));
+        rstd[c] = v < smallest_float ? 0.0f : (float)(1.0 / sqrt(v)); /* a NaN stays */
     }
 }
 
