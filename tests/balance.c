@@ -72,35 +72,53 @@ static double least(size_t width)
     return width == 2 ? 0.8 : width == 8 ? 0.5 : 0;
 }
 
-/* The part of the threads' time in which they have work: 1 is perfect. */
-static double balance(size_t batch, size_t channels, size_t points, size_t block, bool training, size_t width)
+static const char *const operations[] = { "infer", "train", "backward" };
+
+/* The tensors and the arrays of a call; hardly touched, so hardly there. */
+typedef struct memory {
+    float *x, *dy, *y;
+    float *channels[2];
+    void *workspace;
+    size_t size;
+} memory;
+
+static bnorm_status call(const bnorm_machine *machine, const bnorm_shape *shape, bnorm_operation op, const memory *m,
+                         const bnorm_executor *executor)
 {
-    const bnorm_shape shape = bnorm_blocked(batch, channels, points, block);
+    const bnorm_infer_params infer = {
+        .struct_size = sizeof(infer), .mean = m->channels[0], .var = m->channels[1], .epsilon = 1e-5f
+    };
+    const bnorm_train_params train = { .struct_size = sizeof(train), .epsilon = 1e-5f };
+    const bnorm_backward_params backward = { .struct_size = sizeof(backward),
+                                             .mean = m->channels[0],
+                                             .rstd = m->channels[1] };
+    if (op == BNORM_BACKWARD)
+        return bnorm_backward_on(machine, shape, &backward, m->x, m->dy, m->y, m->workspace, m->size, executor);
+    return op == BNORM_TRAIN ? bnorm_train_on(machine, shape, &train, m->x, m->y, m->workspace, m->size, executor)
+                             : bnorm_infer_on(machine, shape, &infer, m->x, m->y, executor);
+}
+
+/* The part of the threads' time in which they have work: 1 is perfect. */
+static double balance(const bnorm_shape *shape, bnorm_operation op, size_t width)
+{
     const bnorm_kernels kernels = counting_kernels();
     const bnorm_machine machine = { &kernels, usual_tuning };
     schedule s = { .width = width };
     const bnorm_executor executor = { run_counting, &s, width };
-    size_t elements = batch * (channels + block - 1) / block * block * points, size = 0;
-    float *x = calloc(elements, sizeof(*x)), *y = calloc(elements, sizeof(*y)); /* hardly touched, so hardly there */
-    float *statistics = calloc(2 * channels, sizeof(*statistics));
-    bnorm_status status;
+    const size_t lanes = (shape->channels + shape->block - 1) / shape->block * shape->block;
+    const size_t elements = shape->batch * lanes * shape->points;
+    memory m = { .size = 0 };
+    float **const arrays[] = { &m.x, &m.dy, &m.y, &m.channels[0], &m.channels[1] };
+    for (int i = 0; i < 5; i++)
+        *arrays[i] = calloc(i < 3 ? elements : shape->channels, sizeof(float));
+    bnorm_workspace_size_on(&machine, shape, op, &executor, &m.size);
+    m.workspace = malloc(m.size);
     work = 0;
-    if (training) {
-        const bnorm_train_params p = { .struct_size = sizeof(p), .epsilon = 1e-5f };
-        bnorm_workspace_size_on(&machine, &shape, BNORM_TRAIN, &executor, &size);
-        void *workspace = malloc(size);
-        status = bnorm_train_on(&machine, &shape, &p, x, y, workspace, size, &executor);
-        free(workspace);
-    } else {
-        const bnorm_infer_params p = {
-            .struct_size = sizeof(p), .mean = statistics, .var = statistics + channels, .epsilon = 1e-5f
-        };
-        status = bnorm_infer_on(&machine, &shape, &p, x, y, &executor);
-    }
+    const bnorm_status status = call(&machine, shape, op, &m, &executor);
     check(status == BNORM_OK, bnorm_status_string(status));
-    free(x);
-    free(y);
-    free(statistics);
+    for (int i = 0; i < 5; i++)
+        free(*arrays[i]);
+    free(m.workspace);
     s.sum += work; /* what no task did was done by one thread */
     s.longest += work;
     return (double)s.sum / (double)width / (double)s.longest;
@@ -130,18 +148,19 @@ int main(int argc, char **argv)
     check_note("the part of %zu, %zu and %zu threads' time in which they have work", widths[0], widths[1], widths[2]);
     for (size_t i = 0; i < sizeof(shapes) / sizeof(*shapes); i++) {
         const size_t blocks[] = { 1, shapes[i].channels, 16 };
-        for (int training = 0; training < 2; training++)
+        for (int op = BNORM_INFER; op <= BNORM_BACKWARD; op++)
             for (int b = 0; b < 3; b++) {
+                const bnorm_shape shape =
+                    bnorm_blocked(shapes[i].batch, shapes[i].channels, shapes[i].points, blocks[b]);
                 double part[3];
                 for (int w = 0; w < 3; w++) {
-                    check_context("%s %s, block %zu, %zu threads", training ? "train" : "infer", shapes[i].name,
-                                  blocks[b], widths[w]);
-                    part[w] =
-                        balance(shapes[i].batch, shapes[i].channels, shapes[i].points, blocks[b], training, widths[w]);
+                    check_context("%s %s, block %zu, %zu threads", operations[op], shapes[i].name, blocks[b],
+                                  widths[w]);
+                    part[w] = balance(&shape, (bnorm_operation)op, widths[w]);
                     check(part[w] >= least(widths[w]), "threads wait for each other");
                 }
-                check_note("%-24s %s block %-4zu  %.2f %.2f %.2f", shapes[i].name, training ? "train" : "infer",
-                           blocks[b], part[0], part[1], part[2]);
+                check_note("%-24s %-8s block %-4zu  %.2f %.2f %.2f", shapes[i].name, operations[op], blocks[b], part[0],
+                           part[1], part[2]);
             }
     }
     return check_finish();
