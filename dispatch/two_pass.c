@@ -59,6 +59,15 @@ static void cut_groups(bnorm_two_pass *job, size_t bytes)
     p->tasks = bnorm_min(most_tasks(p), p->groups);
 }
 
+/* As many groups for each of the tasks, which are few, and all nearly as large: no larger than they were. */
+static void even_groups(bnorm_plan *p)
+{
+    const size_t groups = bnorm_ceil_div(p->groups, p->tasks) * p->tasks;
+    p->group_units = bnorm_ceil_div(p->order.units, groups);
+    p->groups = bnorm_ceil_div(p->order.units, p->group_units);
+    p->tasks = bnorm_min(p->tasks, p->groups);
+}
+
 /*
  * Groups from cache: half of what a core has leaves room for the output. Groups from memory: the longer the runs of an
  * image, the faster memory is, so they take what each thread can have of the largest cache; two groups are there at a
@@ -71,6 +80,8 @@ static void plan_groups(bnorm_two_pass *job, const bnorm_tuning *tuning, bool co
     p->fetching = writes(job) && cold && bnorm_planes_possible(&job->geometry) && bytes_of_unit(job) <= share / 4;
     p->sweep.backwards = cold && !p->fetching;
     cut_groups(job, p->fetching && share / 8 > core / 2 ? share / 8 : core / 2);
+    if (p->fetching)
+        even_groups(p);
 }
 
 static void plan_split(bnorm_plan *p, const bnorm_tuning *tuning)
