@@ -288,8 +288,8 @@ typedef struct bnorm_train_params {
     float *running_var; /* in and out; NULL: not kept */
 
     /*
-     * For the backward pass: the batch mean as the unevaluated sum mean + mean_low, and 1/sqrt(var + epsilon), which is 0
-     * where var + epsilon is less than 2^-149, the smallest float.
+     * For the backward pass: the batch mean as the unevaluated sum mean + mean_low, and 1/sqrt(var + epsilon), which is
+     * 0 where var + epsilon is less than 2^-149, the smallest float.
      */
     float *saved_mean;
     float *saved_mean_low;
