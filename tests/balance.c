@@ -74,9 +74,13 @@ static double least(size_t width)
 
 static const char *const operations[] = { "infer", "train", "backward" };
 
-/* The tensors and the arrays of a call; hardly touched, so hardly there. */
+enum { MOST_ELEMENTS = 32 * 256 * 3136 };
+
+/* For all calls: hardly touched, so hardly there. */
+static float *x, *dy, *y;
+
+/* Of a call. */
 typedef struct memory {
-    float *x, *dy, *y;
     float *channels[2];
     void *workspace;
     size_t size;
@@ -93,9 +97,9 @@ static bnorm_status call(const bnorm_machine *machine, const bnorm_shape *shape,
                                              .mean = m->channels[0],
                                              .rstd = m->channels[1] };
     if (op == BNORM_BACKWARD)
-        return bnorm_backward_on(machine, shape, &backward, m->x, m->dy, m->y, m->workspace, m->size, executor);
-    return op == BNORM_TRAIN ? bnorm_train_on(machine, shape, &train, m->x, m->y, m->workspace, m->size, executor)
-                             : bnorm_infer_on(machine, shape, &infer, m->x, m->y, executor);
+        return bnorm_backward_on(machine, shape, &backward, x, dy, y, m->workspace, m->size, executor);
+    return op == BNORM_TRAIN ? bnorm_train_on(machine, shape, &train, x, y, m->workspace, m->size, executor)
+                             : bnorm_infer_on(machine, shape, &infer, x, y, executor);
 }
 
 /* The part of the threads' time in which they have work: 1 is perfect. */
@@ -106,18 +110,17 @@ static double balance(const bnorm_shape *shape, bnorm_operation op, size_t width
     schedule s = { .width = width };
     const bnorm_executor executor = { run_counting, &s, width };
     const size_t lanes = (shape->channels + shape->block - 1) / shape->block * shape->block;
-    const size_t elements = shape->batch * lanes * shape->points;
     memory m = { .size = 0 };
-    float **const arrays[] = { &m.x, &m.dy, &m.y, &m.channels[0], &m.channels[1] };
-    for (int i = 0; i < 5; i++)
-        *arrays[i] = calloc(i < 3 ? elements : shape->channels, sizeof(float));
+    check(shape->batch * lanes * shape->points <= MOST_ELEMENTS, "a shape is too large");
+    for (int i = 0; i < 2; i++)
+        m.channels[i] = calloc(shape->channels, sizeof(float));
     bnorm_workspace_size_on(&machine, shape, op, &executor, &m.size);
     m.workspace = malloc(m.size);
     work = 0;
     const bnorm_status status = call(&machine, shape, op, &m, &executor);
     check(status == BNORM_OK, bnorm_status_string(status));
-    for (int i = 0; i < 5; i++)
-        free(*arrays[i]);
+    for (int i = 0; i < 2; i++)
+        free(m.channels[i]);
     free(m.workspace);
     s.sum += work; /* what no task did was done by one thread */
     s.longest += work;
@@ -146,6 +149,9 @@ int main(int argc, char **argv)
     static const size_t widths[] = { 2, 8, 64 };
     check_start(argc, argv, "balance");
     check_note("the part of %zu, %zu and %zu threads' time in which they have work", widths[0], widths[1], widths[2]);
+    x = calloc(MOST_ELEMENTS, sizeof(*x));
+    dy = calloc(MOST_ELEMENTS, sizeof(*dy));
+    y = calloc(MOST_ELEMENTS, sizeof(*y));
     for (size_t i = 0; i < sizeof(shapes) / sizeof(*shapes); i++) {
         const size_t blocks[] = { 1, shapes[i].channels, 16 };
         for (int op = BNORM_INFER; op <= BNORM_BACKWARD; op++)
