@@ -369,16 +369,16 @@ static void check_shape(size_t batch, size_t channels, size_t points, size_t blo
             /* Variants differ from others in little: a sixth of those without an activation of their own will do. */
             const bool variant = op > BACKWARD;
             const size_t lot = channels + points + block;
-            if (variant && ((size_t)parameters == lot % 2 || ((size_t) class + block) % 3))
+            if (variant && ((size_t)parameters == lot % 2 || ((size_t)class + block) % 3))
                 continue;
-            if (op >= EPILOGUES && ((lot + (size_t) class + (size_t)op) % 20 || points > 10000))
+            if (op >= EPILOGUES && ((lot + (size_t)class + (size_t)op) % 20 || points > 10000))
                 continue;
             if (!operation_runs((operation)op, bnorm_kernels_at(bnorm_isa_count() - 1)))
                 continue;
             bnorm_shape shape = bnorm_blocked(batch, channels, points, block);
             check_job(&shape, (operation)op, class, parameters,
                       all && parameters && !(variant && points % 2) && op < EPILOGUES, r);
-            if ((lot + (size_t) class + (size_t)op) % 8)
+            if ((lot + (size_t)class + (size_t)op) % 8)
                 continue;
             const size_t types = 1 + random_below(r, 8); /* other than two floats */
             shape.in.dtype = (bnorm_dtype)(types / 3);
