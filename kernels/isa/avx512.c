@@ -11,11 +11,16 @@
 #include "../body/collect.h"
 #include "../body/moments.h"
 
+#ifndef AVX512_CPU /* tests/avx512.h needs less */
+#define AVX512_CPU \
+    (BNORM_CPU_AVX2 | BNORM_CPU_FMA | BNORM_CPU_F16C | BNORM_CPU_AVX512F | BNORM_CPU_AVX512CD | BNORM_CPU_AVX512BW | \
+     BNORM_CPU_AVX512DQ | BNORM_CPU_AVX512VL)
+#endif
+
 const bnorm_kernels bnorm_kernels_avx512 = {
     .name = "avx512",
-    .cpu = BNORM_CPU_AVX2 | BNORM_CPU_FMA | BNORM_CPU_F16C | BNORM_CPU_AVX512F | BNORM_CPU_AVX512CD |
-           BNORM_CPU_AVX512BW | BNORM_CPU_AVX512DQ | BNORM_CPU_AVX512VL,
-    .sleef = BNORM_SLEEF_NEEDS(BNORM_CPU_AVX512F),
+    .cpu = AVX512_CPU,
+    .sleef = BNORM_SLEEF_NEEDS(AVX512_CPU),
 #define KERNEL(name, parameters) .name = name,
 #include "../kernels.def"
 #undef KERNEL
