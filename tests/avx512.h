@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * AVX-512 where the CPU has AVX2 alone, so that its kernels are tested on any machine: SIMDe's intrinsics, and those that
- * it lacks. Included before kernels/isa/avx512.c by -Demulate_avx512=true; far too slow for anything else.
+ * AVX-512 where the CPU has AVX2 alone, so that its kernels are tested on any machine: SIMDe's intrinsics, and those
+ * that it lacks. Included before kernels/isa/avx512.c by -Demulate_avx512=true; far too slow for anything else.
  */
 #include <immintrin.h>
 
