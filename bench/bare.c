@@ -25,7 +25,7 @@ void NAME(bench_bare_, BNORM_ISA_NAME)(float *restrict y, const float *restrict 
             for (size_t v = 0; v < V_TILE; v++)
                 v_stream(y + i + v * V_LANES, z[v]);
         else
-            store_tile(y + i, z, BNORM_TILE);
+            store_tile(y + i, z);
     }
     if (stream)
         v_stream_end();
