@@ -80,7 +80,8 @@ static void set_scale(float *scale, const naive_batch_norm *norm, size_t first, 
         scale[c] = norm->gamma[first + c] / sqrtf(norm->var[first + c] + norm->epsilon);
 }
 
-/* ---- Channels apart: NCHW and nChw16c, threads take channels --------------------------------------------------- */
+/* ---- Channels apart: NCHW, nChw8c and nChw16c, threads take channels
+ * --------------------------------------------------- */
 
 /* Inlined with a constant number of lanes, so that the compiler can unroll and vectorise them. */
 static inline void train_block(const struct job *job, size_t block, size_t lanes)
@@ -112,6 +113,8 @@ static void train_blocks(const struct job *job, size_t first, size_t last, size_
     for (size_t block = first; block < last; block++)
         if (job->lanes == 1)
             train_block(job, block, 1);
+        else if (job->lanes == 8)
+            train_block(job, block, 8);
         else
             train_block(job, block, MAX_BLOCK);
 }
@@ -141,6 +144,8 @@ static void backward_blocks(const struct job *job, size_t first, size_t last, si
     for (size_t block = first; block < last; block++)
         if (job->lanes == 1)
             backward_block(job, block, 1);
+        else if (job->lanes == 8)
+            backward_block(job, block, 8);
         else
             backward_block(job, block, MAX_BLOCK);
 }
@@ -160,6 +165,8 @@ static void infer_planes(const struct job *job, size_t first, size_t last, size_
     for (size_t plane = first; plane < last; plane++)
         if (job->lanes == 1)
             infer_plane(job, plane, 1);
+        else if (job->lanes == 8)
+            infer_plane(job, plane, 8);
         else
             infer_plane(job, plane, MAX_BLOCK);
 }

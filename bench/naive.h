@@ -13,7 +13,7 @@
 extern "C" {
 #endif
 
-/* For dense tensors with block 1, 16 or `channels`. Arrays hold whole blocks; gamma and beta end with zeros. */
+/* For dense tensors with block 1, 8, 16 or `channels`. Arrays hold whole blocks; gamma and beta end with zeros. */
 typedef struct naive_batch_norm {
     const bnorm_shape *shape;
     const float *gamma, *beta;
