@@ -59,14 +59,14 @@ public:
         arguments = { { DNNL_ARG_SRC, tensor(buffers.x(type)) },
                       { DNNL_ARG_MEAN, array(norm.mean) },
                       { DNNL_ARG_VARIANCE, array(norm.var) },
-                      { DNNL_ARG_SCALE, array(norm.gamma) },
-                      { DNNL_ARG_SHIFT, array(norm.beta) } };
+                      { DNNL_ARG_SCALE, array(norm.gamma) } };
         if (op.is_backward()) {
             arguments[DNNL_ARG_DIFF_DST] = tensor(buffers.dy(type));
             arguments[DNNL_ARG_DIFF_SRC] = tensor(buffers.y());
             arguments[DNNL_ARG_DIFF_SCALE] = array(norm.dgamma);
             arguments[DNNL_ARG_DIFF_SHIFT] = array(norm.dbeta);
         } else {
+            arguments[DNNL_ARG_SHIFT] = array(norm.beta);
             arguments[DNNL_ARG_DST] = tensor(buffers.y());
             if (op.epilogue->residual)
                 add_step(add(data), { { DNNL_ARG_SRC_0, tensor(buffers.y()) },
