@@ -2,8 +2,9 @@
 /*
  * bnorm: batch normalisation for CPUs.
  *
- * Every function is stateless over the caller's memory: it allocates nothing, starts no thread, takes no lock and
- * prints nothing, and any number of threads may call it at once. Results have the same bits on every ISA, for every
+ * Functions work on the caller's memory: they allocate nothing, start no thread, take no lock and print nothing, and
+ * any number of threads may call them at once. The process has two settings: the ISA (bnorm_set_isa) and the sizes of
+ * the caches (bnorm_set_cache_sizes); no result depends on them. Results have the same bits on every ISA, for every
  * thread count, alignment and stride, in place or not. Every failure is a status, found before anything is written.
  */
 #ifndef BNORM_H
