@@ -151,20 +151,25 @@ inline std::vector<row> plain_rows(const layer &shape, call call, size_t threads
     return rows;
 }
 
+#ifdef BENCH_ONEDNN
+constexpr bool has_onednn = true;
+#else
+constexpr bool has_onednn = false;
+#endif
+
 // oneDNN held to AVX2 beside our AVX2, where both have more: in floats, with the blocks that it has loops for then.
 inline std::vector<row> avx2_rows(const layer &shape, call call, size_t threads)
 {
     std::vector<row> rows;
-#ifdef BENCH_ONEDNN
-    if (has_avx512())
-        for (row row : plain_rows(shape, call, threads, { { BNORM_F32, { "onednn-avx2", "avx2" } } })) {
-            const bool blocked = row.block == 16 && row.layout != "nhwc";
-            if (blocked)
-                row.layout = "nchw8c", row.block = 8;
-            if (blocked || row.isa == "onednn-avx2")
-                rows.push_back(row);
-        }
-#endif
+    if (!has_onednn || !has_avx512())
+        return rows;
+    for (row row : plain_rows(shape, call, threads, { { BNORM_F32, { "onednn-avx2", "avx2" } } })) {
+        const bool blocked = row.block == 16 && row.layout != "nhwc";
+        if (blocked)
+            row.layout = "nchw8c", row.block = 8;
+        if (blocked || row.isa == "onednn-avx2")
+            rows.push_back(row);
+    }
     return rows;
 }
 
