@@ -36,7 +36,6 @@ static bnorm_walk walk_of(const bnorm_geometry *g, bool with_dy, bool one_row)
     bnorm_walk w = { .points = g->points, .block = g->block };
     w.width = one_row ? g->blocks * g->block : g->block;
     w.folded = bnorm_folded_rows(w.width);
-    w.runs = one_row ? 1 : g->batch;
     w.run_rows = one_row ? g->batch * g->points : g->points;
     w.run_super_rows = bnorm_ceil_div(w.run_rows, w.folded);
     w.x = reach_of(g, &g->in, w.folded);

@@ -76,7 +76,6 @@ typedef struct bnorm_reach {
 typedef struct bnorm_walk {
     size_t width; /* lanes of a row */
     size_t folded; /* rows of a super-row: bnorm_folded_rows(width) */
-    size_t runs; /* of a unit; how many it has decides nothing but what is prefetched */
     size_t run_rows; /* rows of a run */
     size_t run_super_rows; /* super-rows of a run; the last may have fewer rows */
     size_t points, block; /* rows count through the points of all images; lanes through blocks */

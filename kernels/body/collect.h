@@ -17,7 +17,6 @@ typedef struct {
     bool plain; /* squares, and products of floats: these have loops in each place; all others share one */
     const bnorm_fusion *fusion;
     size_t at; /* fused: the index of dy in its tensor */
-    size_t x_fetch, dy_fetch; /* beside a tile, the one so many lanes further is prefetched; 0: none */
 } inputs;
 
 /* What lanes are taken about, and more that their terms follow from: in memory, and of a tile. */
@@ -97,9 +96,7 @@ static INLINE inputs given_inputs(const bnorm_collection *c, bool plain, bnorm_t
                      floats ? BNORM_F32 : bnorm_known_type(c->dy_type),
                      plain,
                      c->fusion,
-                     c->at,
-                     0,
-                     0 };
+                     c->at };
 }
 
 /* With a type that the compiler knows. */
@@ -216,22 +213,11 @@ static INLINE void copy_sums(tile_sums *to, const tile_sums *from, bnorm_terms t
         EACH_SUM(terms, to->sum[i][v] = from->sum[i][v]);
 }
 
-/* What the walk comes to soon. It may lie behind the tensor: a prefetch of nothing does nothing. */
-static INLINE void fetch_tile(const void *tensor, bnorm_dtype type, size_t lanes)
-{
-    const size_t size = bnorm_size_of(type);
-    fetch_bytes((const void *)((uintptr_t)tensor + lanes * size), BNORM_TILE * size);
-}
-
-/* Rows of a tile, of one type; `fetch`: a constant. */
+/* Rows of a tile, of one type. */
 static INLINE void collect_tiles(inputs in, size_t x_stride, size_t dy_stride, size_t rows, const tile_pivots *p,
-                                 tile_sums *t, bool fetch, bnorm_terms terms)
+                                 tile_sums *t, bnorm_terms terms)
 {
     for (; rows; rows--, in = ahead(in, x_stride, dy_stride, terms)) {
-        if (fetch)
-            fetch_tile(in.x, in.x_type, in.x_fetch);
-        if (fetch && collects_dy(terms))
-            fetch_tile(in.dy, in.dy_type, in.dy_fetch);
         if (in.x_type == BNORM_F32)
             collect_floats(in, BNORM_TILE, p, t, terms);
         else
@@ -245,14 +231,11 @@ static INLINE void collect_tiles_copied(inputs in, size_t x_stride, size_t dy_st
 {
     tile_sums t;
     if (V_LANES == 1) {
-        collect_tiles(in, x_stride, dy_stride, rows, p, sums, false, terms);
+        collect_tiles(in, x_stride, dy_stride, rows, p, sums, terms);
         return;
     }
     copy_sums(&t, sums, terms);
-    if (in.x_fetch)
-        collect_tiles(in, x_stride, dy_stride, rows, p, &t, true, terms);
-    else
-        collect_tiles(in, x_stride, dy_stride, rows, p, &t, false, terms);
+    collect_tiles(in, x_stride, dy_stride, rows, p, &t, terms);
     copy_sums(sums, &t, terms);
 }
 
@@ -399,42 +382,9 @@ static INLINE void collect_adjacent(inputs in, size_t lanes, const tile_pivots *
         collect_part(in, rest, p, t, terms);
 }
 
-/*
- * How far ahead adjacent tiles are prefetched, in lanes: so many runs, and a part of one. Where runs are short, as a
- * core finds the way through long ones by itself, and not where they are so short that finding it here takes longer.
- */
-enum { FETCH_LANES = 1024, SHORTEST_RUN = 128, LONGEST_RUN = 8192 };
-
-typedef struct {
-    size_t runs, rest;
-    bool wanted;
-} fetch_distance;
-
-static INLINE fetch_distance distance_of(const bnorm_walk *walk)
-{
-    const size_t lanes = walk->run_rows * walk->width;
-    return (fetch_distance){ FETCH_LANES / lanes, FETCH_LANES % lanes, lanes >= SHORTEST_RUN && lanes <= LONGEST_RUN };
-}
-
-/* From a lane of a run on: in the order of the walk, over the end of the run; behind the last one, by address. */
-static INLINE inputs with_fetch(const bnorm_walk *walk, inputs in, place at, size_t lane, fetch_distance d,
-                                bnorm_terms terms)
-{
-    const size_t lanes = walk->run_rows * walk->width;
-    size_t hops = d.runs + (lane + d.rest >= lanes);
-    if (!d.wanted)
-        return in;
-    if (at.run + hops >= walk->runs)
-        hops = 0;
-    in.x_fetch = FETCH_LANES + hops * (walk->x.run_stride - lanes);
-    if (collects_dy(terms))
-        in.dy_fetch = FETCH_LANES + hops * (walk->dy.run_stride - lanes);
-    return in;
-}
-
 /* A group of super-rows of one tile, from zero; moves the place on. */
 static INLINE tile_sums collect_tile_group(const bnorm_walk *walk, inputs in, place *at, const tile_pivots *p,
-                                           fetch_distance d, bnorm_terms terms)
+                                           bnorm_terms terms)
 {
     const size_t run_lanes = walk->run_rows * walk->width;
     tile_sums t = no_sums(terms);
@@ -442,8 +392,7 @@ static INLINE tile_sums collect_tile_group(const bnorm_walk *walk, inputs in, pl
     size_t begin = at->row * BNORM_TILE;
     for (in = super_row_at(walk, in, *at, 0, terms);; begin = 0) {
         const size_t rows = smaller(at->left, walk->run_super_rows - at->row);
-        collect_adjacent(with_fetch(walk, in, *at, begin, d, terms), smaller(rows * BNORM_TILE, run_lanes - begin), p,
-                         &t, terms);
+        collect_adjacent(in, smaller(rows * BNORM_TILE, run_lanes - begin), p, &t, terms);
         step(walk, at, rows);
         if (!at->left)
             return t;
@@ -452,12 +401,12 @@ static INLINE tile_sums collect_tile_group(const bnorm_walk *walk, inputs in, pl
 }
 
 static INLINE tile_sums collect_tile_chunk(const bnorm_walk *walk, inputs in, place at, size_t rows,
-                                           const tile_pivots *p, fetch_distance d, bnorm_terms terms)
+                                           const tile_pivots *p, bnorm_terms terms)
 {
     tile_sums chunk = no_sums(terms);
     for (size_t done = 0; done < rows; done += BNORM_GROUP) {
         at.left = smaller(rows - done, BNORM_GROUP);
-        tile_sums group = collect_tile_group(walk, in, &at, p, d, terms);
+        tile_sums group = collect_tile_group(walk, in, &at, p, terms);
         EACH_SUM(terms, add_tile(chunk.sum[i], group.sum[i]));
     }
     return chunk;
@@ -498,7 +447,6 @@ static INLINE void collect_units(const bnorm_walk *walk, const bnorm_collection 
 {
     const size_t width = walk->width;
     const place start = place_of(walk, c->first);
-    const fetch_distance distance = distance_of(walk);
     inputs in = given_inputs(c, plain, terms);
     pivots given = given_pivots(c);
     row_sums out = { { c->sum[0], c->sum[1], c->sum[2] } };
@@ -506,7 +454,7 @@ static INLINE void collect_units(const bnorm_walk *walk, const bnorm_collection 
     const bool small = c->rows <= BNORM_GROUP && start.row + c->rows <= walk->run_super_rows;
     const size_t lanes = smaller(c->rows * BNORM_TILE, walk->run_rows * width - start.row * BNORM_TILE);
     if (small)
-        in = with_fetch(walk, super_row_at(walk, in, start, 0, terms), start, start.row * BNORM_TILE, distance, terms);
+        in = super_row_at(walk, in, start, 0, terms);
     for (size_t u = 0; u < c->units; u++) {
         const tile_pivots p = repeat_pivots(given, width, terms);
         if (small) {
@@ -514,7 +462,7 @@ static INLINE void collect_units(const bnorm_walk *walk, const bnorm_collection 
             collect_adjacent(in, lanes, &p, &t, terms);
             EACH_SUM(terms, store_folded(out.sum[i], t.sum[i], width));
         } else {
-            const tile_sums t = collect_tile_chunk(walk, in, start, c->rows, &p, distance, terms);
+            const tile_sums t = collect_tile_chunk(walk, in, start, c->rows, &p, terms);
             EACH_SUM(terms, store_folded(out.sum[i], t.sum[i], width));
         }
         in = ahead(in, walk->x.unit_stride, walk->dy.unit_stride, terms);
@@ -728,7 +676,7 @@ static inputs gather(const bnorm_walk *walk, inputs in, place at, size_t lane, s
         to->fusion.residual = in.fusion->residual ? to->residual : NULL;
         to->fusion.mask = in.fusion->mask ? to->mask : NULL;
     }
-    return (inputs){ to->x, to->dy, BNORM_F32, BNORM_F32, false, &to->fusion, 0, 0, 0 };
+    return (inputs){ to->x, to->dy, BNORM_F32, BNORM_F32, false, &to->fusion, 0 };
 }
 
 /* A chunk of the tile at `lane` of a unit's super-rows, to arrays of a tile. */
