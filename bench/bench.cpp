@@ -39,7 +39,7 @@ size_t last_level_cache()
 class runner
 {
 public:
-    runner(const std::vector<row> &rows, session &session) : rows(rows), session(session)
+    explicit runner(::session &session) : session(session)
     {
     }
 
@@ -114,11 +114,10 @@ private:
                        std::to_string(row.shape->points));
     }
 
-    const std::vector<row> &rows;
     ::session &session;
     bool measuring = false, failed = false;
     size_t done = 0;
-    std::set<const row *> wanted; // in the order of `rows`, whose elements they are
+    std::set<const row *> wanted; // elements of one vector, so in its order
     std::map<const row *, result> results;
 };
 
@@ -217,7 +216,7 @@ int main(int argc, char **argv)
 #ifdef BENCH_ONEDNN
     session.take(&peer);
 #endif
-    runner runner(rows, session);
+    runner runner(session);
     for (const row &row : rows)
         benchmark::RegisterBenchmark(row.name().c_str(), [&](benchmark::State &state) { runner.run(state, row); })
             ->Iterations(1)
