@@ -5,27 +5,29 @@
  */
 #include BNORM_SIMD_HEADER
 
-#include "kernels/body/epilogue.h"
+#include "kernels/body/fusion.h"
 
 #define JOIN(a, b) a##b
 #define NAME(prefix, isa) JOIN(prefix, isa)
 
-/* y = activation(x [+ residual]) of whole tiles; `y` is aligned to the vector. With `stream`, past the caches. */
+/* y = activation(x [+ residual]) of whole pairs; `y` is aligned to the vector. With `stream`, past the caches. */
 void NAME(bench_bare_, BNORM_ISA_NAME)(float *restrict y, const float *restrict x, const bnorm_fusion *fusion,
                                        size_t first, size_t count, int stream);
 
 void NAME(bench_bare_, BNORM_ISA_NAME)(float *restrict y, const float *restrict x, const bnorm_fusion *fusion,
                                        size_t first, size_t count, int stream)
 {
-    for (size_t i = first; i + BNORM_TILE <= first + count; i += BNORM_TILE) {
-        v_f32 z[V_TILE];
-        load_tile(z, x + i, BNORM_TILE);
-        finish_tile(z, fusion, BNORM_F32, (run){ first, first + count }, i, BNORM_TILE, true);
+    for (size_t i = first; i + PAIR <= first + count; i += PAIR) {
+        const pair x_pair = load_f32(x, BNORM_F32, i, PAIR);
+        pair residual;
+        if (fusion->residual)
+            residual = load_f32(fusion->residual, BNORM_F32, i, PAIR);
+        const pair z =
+            fuse(x_pair, fusion->residual ? &residual : NULL, fusion, (run){ first, first + count }, i, PAIR);
         if (stream)
-            for (size_t v = 0; v < V_TILE; v++)
-                v_stream(y + i + v * V_LANES, z[v]);
+            stream_f32(y, BNORM_F32, i, z);
         else
-            store_tile(y + i, z);
+            store_f32(y, BNORM_F32, i, PAIR, z);
     }
     if (stream)
         v_stream_end();

@@ -24,14 +24,14 @@ CORES = [
 # Of a tile of 32 lanes: the function it stands in, the tensors and arrays of coefficients that it loads, the tensors
 # that it stores, operations a lane. Rows load a coefficient a lane; planes and sums keep theirs in registers.
 LOOPS = [
-    ("inference, planes", "apply_planes", 1, 1, 3),
-    ("inference, rows", "apply_rows", 4, 1, 3),
-    ("sums of training, planes", "collect_tile_units", 1, 0, 4),
-    ("sums of training, rows", "collect_nhwc", 1, 0, 4),
-    ("sums of backward, planes", "collect_tile_units", 2, 0, 6),
-    ("sums of backward, rows", "collect_nhwc", 2, 0, 6),
-    ("dx, planes", "apply_planes", 2, 1, 6),
-    ("dx, rows", "apply_rows", 7, 1, 6),
+    ("inference, planes", "map_planes_normalise_f32", 1, 1, 3),
+    ("inference, rows", "map_rows_normalise_f32", 4, 1, 3),
+    ("sums of training, planes", "sum_planes_squares_f32", 1, 0, 4),
+    ("sums of training, rows", "sum_rows_squares_f32", 1, 0, 4),
+    ("sums of backward, planes", "sum_planes_products_f32", 2, 0, 4),
+    ("sums of backward, rows", "sum_rows_products_f32", 2, 0, 4),
+    ("dx, planes", "map_planes_gradient_f32", 2, 1, 6),
+    ("dx, rows", "map_rows_gradient_f32", 7, 1, 6),
 ]
 BRANCH = re.compile(r"b|b\.\w+|cbn?z|tbn?z")
 

@@ -34,8 +34,9 @@ static const bnorm_fusion *fusion_of(const call *c)
 static bnorm_collector collector_of(const bnorm_machine *m, const call *c, const void *x, const void *dy)
 {
     return (bnorm_collector){ .kernels = m->kernels,
-                              .terms = is_activated(c) ? BNORM_PRODUCTS_FUSED : BNORM_PRODUCTS,
+                              .terms = is_activated(c) ? BNORM_FUSED : BNORM_PRODUCTS,
                               .centered = !is_activated(c) && !is_frozen(&c->p),
+                              .low_known = is_frozen(&c->p) || c->p.mean_low,
                               .x = x,
                               .dy = dy,
                               .fusion = fusion_of(c) };
@@ -109,7 +110,11 @@ static void prepare(const bnorm_two_pass *job, size_t channel, size_t lanes, con
 {
     const size_t used = bnorm_min(lanes, job->geometry.channels - channel);
     const call *c = job->context;
+    const float *low = is_frozen(&c->p) ? NULL : bnorm_from(c->p.mean_low, channel);
     forward_coefficients(job->collector.kernels, &c->p, channel, used, s->k);
+    memset(s->low, 0, lanes * sizeof(float));
+    if (low)
+        memcpy(s->low, low, used * sizeof(float));
     for (int i = BNORM_CENTER; i <= BNORM_SHIFT; i++)
         memset(s->k[i] + used, 0, (lanes - used) * sizeof(float));
 }
@@ -326,6 +331,7 @@ bnorm_status bnorm_backward_reduce_on(const bnorm_machine *m, const bnorm_shape 
     if (status)
         return status;
     job.collector = collector_of(m, c, x, dy);
+    job.collector.low_known = is_frozen(&c->p) || (is_activated(c) && c->p.mean_low); /* of all tensors, not of each */
     job.map = map_of(c, NULL);
     if (!g->empty)
         status = bnorm_check_workspace(workspace, workspace_size, bnorm_plan_two_pass(&job, &m->tuning, executor));

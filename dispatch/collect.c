@@ -41,6 +41,8 @@ static bnorm_walk walk_of(const bnorm_geometry *g, bool with_dy, bool one_row)
     w.x = reach_of(g, &g->in, w.folded);
     w.dy = reach_of(g, &g->out, w.folded);
     w.dense = is_dense(g, &g->in, &w, one_row) && (!with_dy || is_dense(g, &g->out, &w, one_row));
+    if (!with_dy)
+        w.dy = w.x;
     return w;
 }
 
@@ -87,18 +89,13 @@ static void first_values(const bnorm_walk *w, const void *x, bnorm_dtype type, s
         }
 }
 
-static void run_kernel(const bnorm_kernels *k, const bnorm_walk *w, const bnorm_collection *c)
-{
-    (w->width == 1 ? k->collect_nchw : k->collect_nhwc)(w, c);
-}
-
 /* A pivot for the values of x that c says: their mean, taken about the first of them. */
 static void find_pivot(const bnorm_kernels *k, const bnorm_order *o, bnorm_collection c, const bnorm_scratch *s)
 {
-    for (int i = 0; i < 2; i++) /* the squares are not needed, nor in the way */
-        c.sum[i] = s->sum[i];
+    c.terms = BNORM_DEVIATIONS;
+    c.sum[0] = s->sum[0];
     first_values(&o->walk, c.x, c.x_type, c.units, c.first, s->pivot);
-    run_kernel(k, &o->walk, &c);
+    k->collect(&o->walk, &c);
     k->recenter_f64(c.units * o->walk.width, (double)values_in(o, c.first, c.rows), s->sum[0], s->pivot);
 }
 
@@ -106,18 +103,18 @@ static void find_pivot(const bnorm_kernels *k, const bnorm_order *o, bnorm_colle
 static bool collect_chunks(const bnorm_kernels *k, const bnorm_order *o, bnorm_collection c, const bnorm_scratch *s)
 {
     const size_t end = c.first + c.rows, channels = c.units * o->walk.width;
-    const size_t sums = c.terms == BNORM_SQUARES ? 2 : 3;
     const bool several = c.rows > BNORM_CHUNK;
-    for (size_t i = 0; i < sums; i++) {
+    const int sums = bnorm_sums_of(c.terms);
+    for (int i = 0; i < sums; i++) {
         c.sum[i] = s->sum[i];
         if (several)
             memset(s->total[i], 0, channels * sizeof(*s->total[i]));
     }
     for (; c.first < end; c.first += BNORM_CHUNK) {
         c.rows = bnorm_min(end - c.first, BNORM_CHUNK);
-        run_kernel(k, &o->walk, &c);
+        k->collect(&o->walk, &c);
         if (end - c.first > BNORM_CHUNK)
-            for (size_t i = 0; i < sums; i++)
+            for (int i = 0; i < sums; i++)
                 k->accumulate_f64(channels, s->sum[i], s->total[i]);
     }
     return several;
@@ -144,37 +141,66 @@ static void collect_moments(const bnorm_kernels *k, const bnorm_order *o, bnorm_
     }
 }
 
-/* A pivot for dy, from the first 16 or more values of a segment; 0 but where these all lie on one side, far from 0. */
-static void locate_dy(const bnorm_kernels *k, const bnorm_order *o, bnorm_collection c, const bnorm_scratch *s)
+/*
+ * A pivot for dy, from the first 16 or more values of each channel: 0 but where these all lie on one side, far from 0.
+ * Whether there is any other.
+ */
+static bool locate_dy(const bnorm_kernels *k, const bnorm_order *o, bnorm_collection c, const bnorm_scratch *s)
 {
     const size_t channels = c.units * o->walk.width;
     bnorm_order of_dy = *o;
+    bool found = false;
     of_dy.walk.x = o->walk.dy;
     c.terms = BNORM_SQUARES;
-    c.rows = bnorm_min(bnorm_ceil_div(BNORM_GROUP, o->walk.folded), c.rows);
+    c.first = 0;
+    c.rows = bnorm_min(bnorm_ceil_div(BNORM_GROUP, o->walk.folded), o->super_rows);
     c.x = c.dy;
     c.x_type = c.dy_type;
     c.pivot = s->pivot;
     memset(s->pivot, 0, channels * sizeof(*s->pivot));
     collect_chunks(k, &of_dy, c, s);
     k->locate_f64(channels, (double)values_in(o, c.first, c.rows), s->sum[0], s->sum[1], s->pivot);
+    for (size_t i = 0; i < channels; i++)
+        found |= s->pivot[i] != 0.0f;
+    return found;
 }
 
-static void collect_products(const bnorm_kernels *k, const bnorm_order *o, bnorm_collection c, bool centered,
+/* Σd in sum[2] and total[2], as totals of several chunks or as sums: what BNORM_FUSED leaves out. */
+static void sum_deviations(const bnorm_kernels *k, const bnorm_order *o, bnorm_collection c, const bnorm_scratch *s)
+{
+    const bnorm_scratch first = { .sum = { s->sum[2] }, .total = { s->total[2] } };
+    bnorm_order of_x = *o;
+    of_x.walk.dy = o->walk.x;
+    c.terms = BNORM_DEVIATIONS;
+    c.dy = c.x;
+    c.dy_type = c.x_type;
+    collect_chunks(k, &of_x, c, &first);
+}
+
+static void collect_products(const bnorm_collector *job, const bnorm_order *o, bnorm_collection c,
                              const bnorm_scratch *s, double *const *sums)
 {
+    const bnorm_kernels *k = job->kernels;
     const size_t channels = c.units * o->walk.width;
+    const double count = (double)values_in(o, c.first, c.rows);
     c.pivot = s->k[BNORM_CENTER];
-    c.dy_pivot = s->pivot;
-    c.scale = s->k[BNORM_SCALE];
-    c.shift = s->k[BNORM_SHIFT];
-    if (centered)
-        locate_dy(k, o, c, s);
-    else
-        memset(s->pivot, 0, channels * sizeof(*s->pivot));
+    if (c.terms == BNORM_FUSED) {
+        c.scale = s->k[BNORM_SCALE];
+        c.shift = s->k[BNORM_SHIFT];
+        if (!job->low_known)
+            sum_deviations(k, o, c, s);
+    } else {
+        const bool found = job->centered && locate_dy(k, o, c, s);
+        if (found || !job->low_known) {
+            c.terms = BNORM_CENTERED;
+            c.dy_pivot = s->pivot;
+            if (!found)
+                memset(s->pivot, 0, channels * sizeof(*s->pivot));
+        }
+    }
     const bool several = collect_chunks(k, o, c, s);
     const float *const sum[BNORM_SUMS] = { s->sum[0], s->sum[1], s->sum[2] };
-    k->uncenter_f64(channels, (double)values_in(o, c.first, c.rows), s->pivot, sum, several ? s->total : NULL, sums);
+    k->uncenter_f64(channels, count, c.dy_pivot, job->low_known ? s->low : NULL, sum, several ? s->total : NULL, sums);
 }
 
 /* What is collected of a segment of some units; dy stands in for an x that no sum is wanted of. */
@@ -189,9 +215,9 @@ static bnorm_collection collection_of(const bnorm_collector *job, const bnorm_or
         .first = range.begin,
         .rows = range.end - range.begin,
         .x_type = x_type,
-        .dy_type = job->dy_type,
+        .dy_type = job->dy ? job->dy_type : x_type,
         .x = bnorm_elements(x, x_type, unit * o->walk.x.unit_stride),
-        .dy = job->dy ? bnorm_elements(job->dy, job->dy_type, unit * o->walk.dy.unit_stride) : NULL,
+        .dy = bnorm_elements(job->dy ? job->dy : x, job->dy ? job->dy_type : x_type, unit * o->walk.dy.unit_stride),
         .fusion = job->fusion,
         .at = job->at + unit * o->walk.dy.unit_stride,
     };
@@ -205,7 +231,7 @@ void bnorm_collect_segment(const bnorm_collector *job, const bnorm_order *o, siz
     if (job->terms == BNORM_SQUARES)
         collect_moments(job->kernels, o, c, range, s, statistics[0], statistics[1]);
     else
-        collect_products(job->kernels, o, c, job->centered, s, statistics);
+        collect_products(job, o, c, s, statistics);
 }
 
 void bnorm_merge_segment(const bnorm_collector *job, const bnorm_order *o, size_t channels, size_t segment,

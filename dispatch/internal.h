@@ -211,7 +211,7 @@ typedef struct bnorm_order {
     size_t segments, segment_rows;
 } bnorm_order;
 
-/* Statistics of a channel, each an array of doubles: mean and m2 (BNORM_SQUARES), or Σdy, Σd and Σdy·d. */
+/* Statistics of a channel, each an array of doubles: mean and m2 (BNORM_SQUARES), or Σdz, Σd and Σdz·d. */
 enum { BNORM_STATISTICS = 3 }; /* at most */
 
 static inline size_t bnorm_statistics(bnorm_terms terms)
@@ -223,17 +223,18 @@ static inline size_t bnorm_statistics(bnorm_terms terms)
 typedef struct bnorm_collector {
     const bnorm_kernels *kernels;
     bnorm_terms terms;
-    bool centered; /* products are taken of dy about a pivot: its mean will be subtracted, and no value is masked */
+    bool centered; /* dy may be taken about a pivot: its mean will be subtracted, and no value is masked */
+    bool low_known; /* Σd is the number of values times low: no one need sum it */
     bnorm_dtype x_type, dy_type; /* the plan sets them from the geometry */
     const void *x, *dy;
-    const bnorm_fusion *fusion; /* BNORM_PRODUCTS_FUSED */
+    const bnorm_fusion *fusion; /* BNORM_FUSED */
     size_t at; /* dy's index in its tensor */
 } bnorm_collector;
 
 /* Scratch memory for the channels of some units. */
 typedef struct bnorm_scratch {
     float *pivot, *sum[BNORM_SUMS], *low, *rstd;
-    float *k[BNORM_COEFFICIENTS]; /* where products are summed, center, scale and shift are there before */
+    float *k[BNORM_COEFFICIENTS]; /* where products are summed, low, center, scale and shift are there before */
     double *total[BNORM_SUMS]; /* of several chunks */
     double *part[BNORM_STATISTICS]; /* of one segment */
     double *all[BNORM_STATISTICS];

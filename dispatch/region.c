@@ -9,8 +9,7 @@ enum { TASKS_PER_THREAD = 4 };
 
 enum {
     BACKWARDS_LANES = 16384, /* gone through forwards at a time on the way back: enough to be read at full speed */
-    LONG_PIECE = 4096, /* bytes beside which two lines that are not filled do not count */
-    PADDED_ROWS = 256 /* computed and then cleared at a time: in the first cache */
+    LONG_PIECE = 4096 /* bytes beside which two lines that are not filled do not count */
 };
 
 size_t bnorm_useful_width(const bnorm_tuning *tuning, const bnorm_geometry *g, const bnorm_executor *executor)
@@ -117,47 +116,24 @@ static void *output_at(const work *w, size_t image, size_t block, size_t point, 
     return w->job->y ? bnorm_output(w->job->y, w->y_layout->dtype, i) : NULL;
 }
 
-/*
- * Whether narrow rows are computed with their padding, several to a tile: where kernels have no loop for them, and
- * would take them one by one. A mask keeps the bits that it has for padding.
- */
-static bool takes_padding(const bnorm_rows *t)
+/* What planes and rows have in common: the tensors from an element on, and the coefficients from a block on. */
+static bnorm_map_job job_at(const work *w, size_t image, size_t block, size_t point, size_t lane, size_t channel)
 {
-    const bool adjacent =
-        t->y_stride == t->width && (!t->x || t->x_stride == t->width) && (!t->dy || t->dy_stride == t->width);
-    return t->used < t->width && t->width <= BNORM_TILE && adjacent && !(t->fusion && t->fusion->mask) &&
-           !bnorm_is_plain(t->map, t->x_type, t->dy_type, t->y_type, t->fusion);
-}
-
-static void clear_padding(const bnorm_rows *t, void *tensor, bnorm_dtype type, size_t first, size_t rows)
-{
-    for (size_t row = first; tensor && row < first + rows; row++)
-        memset(bnorm_output(tensor, type, row * t->width + t->used), 0, (t->width - t->used) * bnorm_size_of(type));
-}
-
-/* What padding becomes from coefficients of 0 is cleared while it is in the first cache. */
-static void apply_with_padding(const bnorm_kernels *kernels, const bnorm_rows *t)
-{
-    BNORM_ALIGNED float k[BNORM_COEFFICIENTS][BNORM_TILE] = { { 0.0f } };
-    const size_t at = t->at;
-    void *dresidual =
-        t->dy && t->fusion && t->fusion->dresidual ? bnorm_output(t->fusion->dresidual, t->dy_type, at) : NULL;
-    bnorm_rows some = *t;
-    some.used = t->width;
-    some.stream = false;
-    for (int c = 0; c < BNORM_COEFFICIENTS && bnorm_uses(t->map, c); c++)
-        some.k[c] = memcpy(k[c], t->k[c], t->used * sizeof(float));
-    for (size_t done = 0; done < t->rows; done += PADDED_ROWS) {
-        const size_t first = done * t->width;
-        some.rows = bnorm_min(t->rows - done, PADDED_ROWS);
-        some.x = t->x ? bnorm_elements(t->x, t->x_type, first) : NULL;
-        some.dy = t->dy ? bnorm_elements(t->dy, t->dy_type, first) : NULL;
-        some.y = t->y ? bnorm_output(t->y, t->y_type, first) : NULL;
-        some.at = at + first;
-        kernels->apply_rows(&some);
-        clear_padding(t, t->y, t->y_type, done, some.rows);
-        clear_padding(t, dresidual, t->dy_type, done, some.rows);
-    }
+    const bnorm_geometry *g = w->geometry;
+    bnorm_map_job j = {
+        .map = w->job->map,
+        .x_type = g->in.dtype,
+        .dy_type = g->out.dtype,
+        .y_type = w->y_layout->dtype,
+        .x = input_at(w->job->x, &g->in, image, block, point, lane),
+        .dy = input_at(w->job->dy, &g->out, image, block, point, lane),
+        .y = output_at(w, image, block, point, lane),
+        .fusion = w->job->fusion,
+        .at = offset(&g->out, image, block, point) + lane,
+    };
+    for (int c = 0; c < BNORM_COEFFICIENTS; c++)
+        j.k[c] = w->k[c] + channel;
+    return j;
 }
 
 /* Some rows of a block of an image, both counted within the region; rows lie a point apart, or an image. */
@@ -167,28 +143,15 @@ static void apply_rows(const work *w, size_t image, size_t block, size_t first, 
     const bnorm_geometry *g = w->geometry;
     const bnorm_region *r = w->region;
     const size_t channel = block * g->block, lane = bnorm_min(r->block * g->block + r->lane + channel, g->channels);
-    bnorm_rows t = { .map = w->job->map, .rows = rows, .width = width, .used = bnorm_min(width, g->channels - lane) };
+    bnorm_rows t = { .rows = rows, .width = width, .used = bnorm_min(width, g->channels - lane) };
     image += r->image + (along_images ? first : 0);
     block += r->block;
-    size_t point = r->point + (along_images ? 0 : first);
     t.x_stride = along_images ? g->in.image_stride : g->in.point_stride;
     t.dy_stride = along_images ? g->out.image_stride : g->out.point_stride;
     t.y_stride = along_images ? w->y_layout->image_stride : w->y_layout->point_stride;
-    t.x_type = g->in.dtype;
-    t.dy_type = g->out.dtype;
-    t.y_type = w->y_layout->dtype;
-    t.x = input_at(w->job->x, &g->in, image, block, point, r->lane);
-    t.dy = input_at(w->job->dy, &g->out, image, block, point, r->lane);
-    t.y = output_at(w, image, block, point, r->lane);
-    t.fusion = w->job->fusion;
-    t.at = offset(&g->out, image, block, point) + r->lane;
-    for (int c = 0; c < BNORM_COEFFICIENTS; c++)
-        t.k[c] = w->k[c] + channel;
-    t.stream = should_stream(w, t.y, t.y_stride == width ? rows * width : width, t.y_stride);
-    if (takes_padding(&t))
-        apply_with_padding(w->job->kernels, &t);
-    else
-        w->job->kernels->apply_rows(&t);
+    t.job = job_at(w, image, block, r->point + (along_images ? 0 : first), r->lane, channel);
+    t.job.stream = should_stream(w, t.job.y, t.y_stride == width ? rows * width : width, t.y_stride);
+    w->job->kernels->apply_rows(&t);
 }
 
 /* Some units of an image, of each the same lanes. */
@@ -197,25 +160,14 @@ static void apply_planes(const work *w, size_t image, size_t block, size_t units
     const bnorm_region *r = w->region;
     const bnorm_geometry *g = w->geometry;
     const size_t next = w->job->sweep.next_blocks, channel = block * g->block;
-    bnorm_planes t = { .map = w->job->map, .width = g->block, .units = units, .lanes = lanes };
+    bnorm_planes t = { .width = g->block, .units = units, .lanes = lanes };
+    t.job = job_at(w, image + r->image, block + r->block, r->point, first, channel);
+    t.job.stream = should_stream(w, t.job.y, units * lanes, 0);
     if (next) {
-        t.fetch = r->blocks * g->in.block_stride;
-        t.dy_fetch = r->blocks * g->out.block_stride;
-        t.fetch_units = block < next ? next - block : 0;
+        t.job.fetch_until = block < next ? (next - block) * lanes : 0;
+        t.job.x_fetch = r->blocks * g->in.block_stride;
+        t.job.dy_fetch = r->blocks * g->out.block_stride;
     }
-    image += r->image;
-    block += r->block;
-    t.x_type = g->in.dtype;
-    t.dy_type = g->out.dtype;
-    t.y_type = w->y_layout->dtype;
-    t.x = input_at(w->job->x, &g->in, image, block, r->point, first);
-    t.dy = input_at(w->job->dy, &g->out, image, block, r->point, first);
-    t.y = output_at(w, image, block, r->point, first);
-    t.fusion = w->job->fusion;
-    t.at = offset(&g->out, image, block, r->point) + first;
-    for (int c = 0; c < BNORM_COEFFICIENTS; c++)
-        t.k[c] = w->k[c] + channel;
-    t.stream = should_stream(w, t.y, units * lanes, 0);
     w->job->kernels->apply_planes(&t);
 }
 

@@ -273,6 +273,7 @@ static void split_collect_task(void *argument, size_t task)
             part[i] = job->segments[i] + (segment * p->order.units + unit) * width + lane;
         for (size_t c = 0; c < BNORM_COEFFICIENTS; c++)
             s.k[c] = job->whole.k[c] + unit * width + lane;
+        s.low = job->whole.low + unit * width + lane;
         if (p->strips > 1) {
             order.walk.width = bnorm_part(width, p->strips, strip + 1) - lane;
             order.walk.block = order.walk.width;
@@ -292,7 +293,7 @@ static void split_finish(const bnorm_two_pass *job)
     for (size_t i = 0; i < statistics; i++)
         memcpy(job->whole.all[i], job->segments[i], all * sizeof(double));
     for (size_t segment = 1; segment < o->segments; segment++) {
-        for (size_t i = 0; i < BNORM_STATISTICS; i++)
+        for (size_t i = 0; i < statistics; i++)
             part[i] = job->segments[i] + segment * all;
         bnorm_merge_segment(&job->collector, o, all, segment, part, job->whole.all);
     }

@@ -105,20 +105,33 @@ typedef struct bnorm_fusion {
 
 /* What is summed, with d = x - pivot. */
 typedef enum bnorm_terms {
+    BNORM_DEVIATIONS, /* d */
     BNORM_SQUARES, /* d and d*d */
-    BNORM_PRODUCTS, /* e, d and e*d, with e = dy - dy_pivot */
-    BNORM_PRODUCTS_FUSED /* the same, with e = the gradient with respect to z, of d = x - center */
+    BNORM_PRODUCTS, /* dy and dy*d */
+    BNORM_CENTERED, /* e, e*d and d, with e = dy - dy_pivot */
+    BNORM_FUSED /* dz and dz*d, with dz = the gradient with respect to z */
 } bnorm_terms;
 
 enum { BNORM_SUMS = 3 }; /* at most */
+
+/* Whether they are of x alone. */
+static inline bool bnorm_of_x(bnorm_terms terms)
+{
+    return terms <= BNORM_SQUARES;
+}
+
+static inline int bnorm_sums_of(bnorm_terms terms)
+{
+    return terms == BNORM_CENTERED ? 3 : terms == BNORM_DEVIATIONS ? 1 : 2;
+}
 
 /* What to sum of each of `units` units: super-rows [first, first + rows), at most BNORM_CHUNK of them. */
 typedef struct bnorm_collection {
     bnorm_terms terms;
     size_t units, first, rows;
     bnorm_dtype x_type, dy_type;
-    const void *x, *dy;
-    const float *pivot, *dy_pivot, *scale, *shift; /* [unit][width] */
+    const void *x, *dy; /* dy: x again where the sums are of x alone */
+    const float *pivot, *dy_pivot, *scale, *shift; /* [unit][width]; NULL where the terms do not use them */
     const bnorm_fusion *fusion;
     size_t at; /* dy's index in its tensor */
     float *sum[BNORM_SUMS]; /* [unit][width], in the order of bnorm_terms */
@@ -147,42 +160,32 @@ static INLINE bool bnorm_uses(bnorm_map map, int coefficient)
     return coefficient <= BNORM_SHIFT || map == BNORM_GRADIENT;
 }
 
-/* What has loops of its own in each place: floats with nothing fused. */
-static INLINE bool bnorm_is_plain(bnorm_map map, bnorm_dtype x, bnorm_dtype dy, bnorm_dtype y,
-                                  const bnorm_fusion *fusion)
-{
-    /* Where dx is dy scaled, memory is the limit: one loop will do. */
-    return map != BNORM_FROZEN && x == BNORM_F32 && dy == BNORM_F32 && y == BNORM_F32 && !fusion;
-}
-
-/* Adjacent units to compute: `lanes` values each, whose channels repeat with `width`, a divisor of a tile. */
-typedef struct bnorm_planes {
+/* What is computed of what. Tensors begin with the first element to compute. */
+typedef struct bnorm_map_job {
     bnorm_map map;
-    bool stream; /* y goes past the caches; drain() before another thread reads it */
-    size_t fetch_units; /* beside the first of them, what lies so many lanes further is fetched */
-    size_t fetch, dy_fetch;
-    size_t width;
-    size_t units, lanes;
+    bool stream; /* non-temporal stores to y; drain() before another thread reads it */
     bnorm_dtype x_type, dy_type, y_type;
     const void *x, *dy; /* NULL where nothing asks for it */
     void *y; /* NULL: only dresidual is wanted */
-    const float *k[BNORM_COEFFICIENTS]; /* [unit][width] */
+    const float *k[BNORM_COEFFICIENTS];
     const bnorm_fusion *fusion; /* NULL: none */
     size_t at; /* the index of y, or of dy where there is one, in its tensor */
+    size_t fetch_until; /* planes: beside each lane before that one, those so many lanes further are fetched: */
+    size_t x_fetch, dy_fetch;
+    size_t begin, end; /* set by the kernels: indices like `at` of what is computed without a gap */
+} bnorm_map_job;
+
+/* Adjacent units to compute: `lanes` values each, whose channels repeat with `width`, a divisor of a tile. */
+typedef struct bnorm_planes {
+    bnorm_map_job job; /* k: [unit][width] */
+    size_t width, units, lanes;
 } bnorm_planes;
 
 /* Rows to compute: `width` lanes, of which `used` are channels and the others padding that becomes zero. */
 typedef struct bnorm_rows {
-    bnorm_map map;
-    bool stream;
+    bnorm_map_job job;
     size_t rows, width, used;
-    bnorm_dtype x_type, dy_type, y_type;
-    const void *x, *dy;
-    void *y;
     size_t x_stride, dy_stride, y_stride;
-    const float *k[BNORM_COEFFICIENTS];
-    const bnorm_fusion *fusion;
-    size_t at;
 } bnorm_rows;
 
 /*
@@ -201,8 +204,8 @@ typedef struct bnorm_rows {
  *               2^-149, the smallest float.
  * coefficients: scale and shift of y = (x - center) * scale + shift. gamma, beta and low may be NULL.
  * scale:        gamma / sqrt(var + epsilon). gamma may be NULL.
- * uncenter:     from the sums of BNORM_PRODUCTS over `count` values, total + sum (total NULL: sum alone), to those of
- *               dy, d and dy * d.
+ * uncenter:     from the sums of products over `count` values, total + sum (total NULL: sum alone), to those of dy, d
+ *               and dy * d. dy_pivot NULL: none. The sum of d is count * low; low NULL: it is the third.
  * gradient:     dy_mean, slope and offset of BNORM_GRADIENT, from the sums over `count` values.
  * apply:        what the map says, in planes or rows. y may be x or dy, with the same strides.
  * drain:        orders stores past the caches before later ones, so that another thread can be told of them.

@@ -32,7 +32,7 @@ static void count_rows(const bnorm_rows *rows)
 static bnorm_kernels counting_kernels(void)
 {
     bnorm_kernels k = *bnorm_kernels_at(bnorm_isa_count() - 1);
-    k.collect_nchw = k.collect_nhwc = count_collect;
+    k.collect = count_collect;
     k.apply_planes = count_planes;
     k.apply_rows = count_rows;
     return k;

@@ -315,7 +315,7 @@ static void check_way(const job *j, const result *expected, const way *w, const 
 }
 
 /* Every ISA in every way, or in a few drawn by lot. */
-static void check_ways(const job *j, const result *expected, const char *name, bool all, random_state *r)
+static void check_ways(const job *j, const result expected[2], const char *name, bool all, random_state *r)
 {
     const bnorm_executor executors[] = { { 0 }, executor_backwards(2), executor_backwards(64), executor_threads(3) };
     enum { EXECUTORS = 4 }; /* starting threads is slow: only where all ways are tried */
@@ -340,24 +340,29 @@ static void check_ways(const job *j, const result *expected, const char *name, b
             w.in_residual = random_below(r, 3) == 0;
             w.dresidual_in_dy = random_below(r, 3) == 0;
             w.unwanted = is_backward(j->op) && random_below(r, 2) ? (int)random_below(r, NOTHING) : 0;
-            check_way(j, expected, &w, name);
+            check_way(j, &expected[w.steps], &w, name);
         }
 }
 
-/* In 16 bits, what is expected is what floats give, rounded. */
+/* In 16 bits, what is expected is what floats give, rounded; in steps, what they give in steps. */
 static void check_job(const bnorm_shape *shape, operation op, input_class class, bool parameters, bool all,
                       random_state *r)
 {
     const way plain = { .tuning = &usual_tuning, .kernels = bnorm_kernels_at(bnorm_isa_count() - 1) };
+    way in_steps = plain;
+    in_steps.steps = true;
     job j = job_new(shape, class, check_seed(), op, parameters), floats = job_in_floats(&j);
     check_context("%s %s of %s to %s, batch %zu channels %zu points %zu block %zu", operation_name(op),
                   input_name(class), type_name(shape->in.dtype), type_name(shape->out.dtype), shape->batch,
                   shape->channels, shape->points, shape->block);
-    result expected = perform(&floats, &plain);
-    result_round(&expected, &j);
-    check_bounds(&j, &expected, class);
-    check_ways(&j, &expected, input_name(class), all, r);
-    result_free(&expected);
+    result expected[2] = { perform(&floats, &plain), perform(&floats, &in_steps) };
+    for (int steps = 0; steps < 2; steps++) {
+        result_round(&expected[steps], &j);
+        check_bounds(&j, &expected[steps], class);
+    }
+    check_ways(&j, expected, input_name(class), all, r);
+    result_free(&expected[0]);
+    result_free(&expected[1]);
     job_free(&j);
 }
 

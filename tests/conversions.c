@@ -20,16 +20,16 @@ static void convert(const bnorm_kernels *kernels, const void *x, bnorm_dtype fro
                     size_t count, bool stream)
 {
     static const float zero = 0.0f, one = 1.0f, minus_zero = -0.0f;
-    const bnorm_planes p = { .map = BNORM_NORMALISE,
-                             .stream = stream,
+    const bnorm_planes p = { .job = { .map = BNORM_NORMALISE,
+                                      .stream = stream,
+                                      .x_type = from,
+                                      .y_type = to,
+                                      .x = x,
+                                      .y = y,
+                                      .k = { &zero, &one, &minus_zero } },
                              .width = 1,
                              .units = 1,
-                             .lanes = count,
-                             .x_type = from,
-                             .y_type = to,
-                             .x = x,
-                             .y = y,
-                             .k = { &zero, &one, &minus_zero } };
+                             .lanes = count };
     kernels->apply_planes(&p);
     kernels->drain();
 }

@@ -114,9 +114,9 @@ typedef struct deviations {
 static deviations deviations_of(const bnorm_collection *c, size_t channel, float x, float dy)
 {
     deviations v = { x - c->pivot[channel], dy };
-    if (c->terms == BNORM_PRODUCTS) {
+    if (c->terms == BNORM_CENTERED) {
         v.e = dy - c->dy_pivot[channel];
-    } else if (c->terms == BNORM_PRODUCTS_FUSED) {
+    } else if (c->terms == BNORM_FUSED) {
         const float scaled = v.d * c->scale[channel], z = scaled + c->shift[channel];
         v.e = z <= 0 ? 0 : dy; /* relu */
     }
@@ -125,11 +125,10 @@ static deviations deviations_of(const bnorm_collection *c, size_t channel, float
 
 static void add_terms(lane_sums *s, const bnorm_collection *c, deviations v)
 {
-    const bool squares = c->terms == BNORM_SQUARES;
-    if (!squares)
-        add_term(s, 0, (long double)v.e);
-    add_term(s, squares ? 0 : 1, (long double)v.d);
-    add_term(s, squares ? 1 : 2, (long double)v.d * (long double)(squares ? v.d : v.e));
+    const long double e = bnorm_of_x(c->terms) ? v.d : v.e;
+    add_term(s, 0, e);
+    add_term(s, 1, e * (long double)v.d);
+    add_term(s, 2, (long double)v.d);
 }
 
 /* Of a row of a super-row, if it is there. */
@@ -169,10 +168,10 @@ static void ordered_lane(const bnorm_walk *w, const bnorm_collection *c, size_t 
             float group[BNORM_SUMS] = { 0 };
             for (size_t s = begin; s < begin + 16 && s < c->rows; s++)
                 if (find_deviations(w, c, channel, c->first + s, f, &v)) {
-                    const float square = v.d * v.d, product = v.e * v.d;
-                    group[0] += c->terms == BNORM_SQUARES ? v.d : v.e;
-                    group[1] += c->terms == BNORM_SQUARES ? square : v.d;
-                    group[2] += product;
+                    const float e = bnorm_of_x(c->terms) ? v.d : v.e, product = e * v.d;
+                    group[0] += e;
+                    group[1] += product;
+                    group[2] += v.d;
                 }
             for (int i = 0; i < BNORM_SUMS; i++)
                 chunk[f][i] += group[i];
@@ -186,30 +185,26 @@ static void ordered_lane(const bnorm_walk *w, const bnorm_collection *c, size_t 
 
 typedef void collect_kernel(const bnorm_walk *, const bnorm_collection *);
 
-static int sums_of(bnorm_terms terms)
-{
-    return terms == BNORM_SQUARES ? 2 : 3;
-}
-
 /* All kinds of terms over the same super-rows; and over the same values in the types that c names. */
 static void check_terms(const bnorm_walk *w, bnorm_collection c, bnorm_collection typed, collect_kernel *kernel,
                         collect_kernel *scalar, float *const out[2])
 {
     const size_t channels = c.units * w->width;
-    for (int terms = BNORM_SQUARES; terms <= BNORM_PRODUCTS_FUSED; terms++) {
+    for (int terms = BNORM_DEVIATIONS; terms <= BNORM_FUSED; terms++) {
         c.terms = (bnorm_terms)terms;
         for (int portable = 0; portable < 2; portable++) {
             for (size_t i = 0; i < BNORM_SUMS; i++)
                 c.sum[i] = out[portable] + i * channels;
             (portable ? scalar : kernel)(w, &c);
         }
-        check(same_bits(out[0], out[1], channels * (size_t)sums_of(c.terms)), "sums have other bits than portable C");
+        check(same_bits(out[0], out[1], channels * (size_t)bnorm_sums_of(c.terms)),
+              "sums have other bits than portable C");
         bool right = true, ordered = true;
         for (size_t channel = 0; channel < channels; channel++) {
             const lane_sums exact = oracle_lane(w, &c, channel);
             float in_order[BNORM_SUMS];
             ordered_lane(w, &c, channel, in_order);
-            for (int i = 0; i < sums_of(c.terms); i++) {
+            for (int i = 0; i < bnorm_sums_of(c.terms); i++) {
                 const float sum = out[0][(size_t)i * channels + channel];
                 right = right && near((long double)sum, exact.sum[i], exact.size[i], 40 * 0x1p-24L);
                 ordered = ordered && same_bits(&sum, &in_order[i], 1);
@@ -221,7 +216,8 @@ static void check_terms(const bnorm_walk *w, bnorm_collection c, bnorm_collectio
         memcpy(typed.sum, c.sum, sizeof(c.sum));
         memset(out[1], 0, channels * BNORM_SUMS * sizeof(float));
         kernel(w, &typed);
-        check(same_bits(out[0], out[1], channels * (size_t)sums_of(c.terms)), "sums of other types have other bits");
+        check(same_bits(out[0], out[1], channels * (size_t)bnorm_sums_of(c.terms)),
+              "sums of other types have other bits");
     }
 }
 
@@ -230,7 +226,7 @@ static size_t extent_of(const bnorm_reach *r, size_t units, size_t runs, size_t 
     return (units - 1) * r->unit_stride + (runs - 1) * r->run_stride + (rows - 1) * r->point_stride + width;
 }
 
-static void check_collect(trial *t, collect_kernel *kernel, collect_kernel *scalar, size_t width, size_t run_rows)
+static void check_walk(trial *t, collect_kernel *kernel, collect_kernel *scalar, size_t width, size_t run_rows)
 {
     size_t runs = 1 + random_below(&t->random, 4), units = 1 + random_below(&t->random, 3);
     size_t x_gap = random_below(&t->random, 3) == 0 ? 2 : 0, dy_gap = random_below(&t->random, 3) == 0 ? 5 : x_gap;
@@ -261,15 +257,11 @@ static void check_collect(trial *t, collect_kernel *kernel, collect_kernel *scal
     free_all(out, 2);
 }
 
-static void check_collect_nchw(trial *t)
+static void check_collect(trial *t)
 {
-    check_collect(t, t->kernels->collect_nchw, t->scalar->collect_nchw, 1, t->length);
-}
-
-static void check_collect_nhwc(trial *t)
-{
-    size_t rows = 1 + random_below(&t->random, 3000 / (t->length + 10));
-    check_collect(t, t->kernels->collect_nhwc, t->scalar->collect_nhwc, t->length, rows);
+    check_walk(t, t->kernels->collect, t->scalar->collect, 1, t->length);
+    check_walk(t, t->kernels->collect, t->scalar->collect, t->length,
+               1 + random_below(&t->random, 3000 / (t->length + 10)));
 }
 
 /* ---- a few operations a channel ---- */
@@ -532,10 +524,11 @@ static void check_coefficients_f64(trial *t)
 
 static void check_uncenter_f64(trial *t)
 {
-    buffer in[4], total[3], out[2][3];
-    const float *sum[3], *pivot = input(t, &in[3], t->length);
+    buffer in[5], total[3], out[2][3];
+    const float *sum[3], *pivot = input(t, &in[3], t->length), *low = input(t, &in[4], t->length);
     double *totals[3], *sums[2][3];
-    const bool with_total = random_below(&t->random, 2);
+    const bool with_total = random_below(&t->random, 2), with_pivot = random_below(&t->random, 2);
+    const bool with_low = random_below(&t->random, 2);
     const double count = (double)(1 + random_below(&t->random, 5000));
     for (int i = 0; i < 3; i++) {
         sum[i] = input(t, &in[i], t->length);
@@ -547,23 +540,29 @@ static void check_uncenter_f64(trial *t)
             out[i][k] = buffer_new(t->length * sizeof(double), t->side);
             sums[i][k] = out[i][k].data;
         }
-        (i ? t->scalar : t->kernels)->uncenter_f64(t->length, count, pivot, sum, with_total ? totals : NULL, sums[i]);
+        (i ? t->scalar : t->kernels)
+            ->uncenter_f64(t->length, count, with_pivot ? pivot : NULL, with_low ? low : NULL, sum,
+                           with_total ? totals : NULL, sums[i]);
     }
     bool right = true;
     for (int k = 0; k < 3; k++)
         check(same_doubles(sums[0][k], sums[1][k], t->length), "sums have other bits than portable C");
     for (size_t i = 0; i < t->length; i++) {
-        long double all[3], p = (long double)pivot[i], n = (long double)count, size = 0;
+        long double all[3], p = with_pivot ? (long double)pivot[i] : 0, n = (long double)count, size = 0;
         for (int k = 0; k < 3; k++) {
             all[k] = (long double)sum[k][i] + (with_total ? (long double)totals[k][i] : 0);
             size += fabsl((long double)sum[k][i]) + (with_total ? fabsl((long double)totals[k][i]) : 0);
         }
+        if (with_low) {
+            all[2] = (long double)low[i] * n;
+            size += fabsl(all[2]);
+        }
         right = right && near((long double)sums[0][0][i], all[0] + p * n, size + fabsl(p * n), 4 * 0x1p-53L);
-        right = right && near((long double)sums[0][1][i], all[1], size, 4 * 0x1p-53L);
-        right = right && near((long double)sums[0][2][i], all[2] + p * all[1], size + fabsl(p) * size, 4 * 0x1p-53L);
+        right = right && near((long double)sums[0][1][i], all[2], size, 4 * 0x1p-53L);
+        right = right && near((long double)sums[0][2][i], all[1] + p * all[2], size + fabsl(p) * size, 4 * 0x1p-53L);
     }
     check(right, "sums are off");
-    free_all(in, 4);
+    free_all(in, 5);
     free_all(total, 3);
     free_all(out[0], 3);
     free_all(out[1], 3);
@@ -754,40 +753,41 @@ static void check_apply_planes(trial *t)
     const float *x = typed_input(t, &in[0], &halves[0], count, x_type);
     const float *dy = typed_input(t, &in[1], &halves[1], count, dy_type);
     for (int c = 0; c < BNORM_COEFFICIENTS; c++)
-        p.k[c] = input(t, &coefficients[c], p.units * width);
+        p.job.k[c] = input(t, &coefficients[c], p.units * width);
     float *y = output(t, &out[0], count), *expected = output(t, &out[1], count);
-    p.map = (bnorm_map)random_below(&t->random, MAPS);
-    p.stream = random_below(&t->random, 2);
+    p.job.map = (bnorm_map)random_below(&t->random, MAPS);
+    p.job.stream = random_below(&t->random, 2);
     if (random_below(&t->random, 2)) {
-        p.fetch_units = random_below(&t->random, p.units); /* the first, of the units at the end */
-        p.fetch = p.dy_fetch = (p.units - p.fetch_units) * p.lanes;
+        const size_t fetched = random_below(&t->random, p.units); /* beside the first, the units at the end */
+        p.job.fetch_until = fetched * p.lanes;
+        p.job.x_fetch = p.job.dy_fetch = (p.units - fetched) * p.lanes;
     }
-    p.fusion = random_below(&t->random, 2) ? &relu : NULL;
-    p.x = p.map == BNORM_FROZEN && !p.fusion ? NULL : x;
-    p.dy = p.map == BNORM_NORMALISE ? NULL : dy;
-    p.y = expected;
+    p.job.fusion = random_below(&t->random, 2) ? &relu : NULL;
+    p.job.x = p.job.map == BNORM_FROZEN && !p.job.fusion ? NULL : x;
+    p.job.dy = p.job.map == BNORM_NORMALISE ? NULL : dy;
+    p.job.y = expected;
     t->scalar->apply_planes(&p);
-    p.y = y;
+    p.job.y = y;
     t->kernels->apply_planes(&p);
     t->kernels->drain();
-    const lines l = { p.map,   p.fusion, p.units, p.lanes, p.lanes,          x,    dy,
-                      p.lanes, p.lanes,  p.lanes, p.k,     channel_in_plane, width };
+    const lines l = { p.job.map, p.job.fusion, p.units, p.lanes, p.lanes,          x,    dy,
+                      p.lanes,   p.lanes,      p.lanes, p.job.k, channel_in_plane, width };
     check_lines(&l, y, expected);
     bnorm_planes typed = p;
-    typed.x_type = x_type;
-    typed.dy_type = dy_type;
-    typed.y_type = any_type(t);
-    halves[2] = buffer_new(count * type_size(typed.y_type), t->side);
-    typed.x = p.x ? halves[0].data : NULL;
-    typed.dy = p.dy ? halves[1].data : NULL;
-    typed.y = halves[2].data;
+    typed.job.x_type = x_type;
+    typed.job.dy_type = dy_type;
+    typed.job.y_type = any_type(t);
+    halves[2] = buffer_new(count * type_size(typed.job.y_type), t->side);
+    typed.job.x = p.job.x ? halves[0].data : NULL;
+    typed.job.dy = p.job.dy ? halves[1].data : NULL;
+    typed.job.y = halves[2].data;
     t->kernels->apply_planes(&typed);
     t->kernels->drain();
-    check_types(expected, typed.y, typed.y_type, p.units, p.lanes, p.lanes);
-    bool in_dy = !p.x || (p.dy && random_below(&t->random, 2));
+    check_types(expected, typed.job.y, typed.job.y_type, p.units, p.lanes, p.lanes);
+    bool in_dy = !p.job.x || (p.job.dy && random_below(&t->random, 2));
     memcpy(y, in_dy ? dy : x, count * sizeof(float));
-    *(in_dy ? &p.dy : &p.x) = y;
-    p.stream = false;
+    *(in_dy ? &p.job.dy : &p.job.x) = y;
+    p.job.stream = false;
     t->kernels->apply_planes(&p);
     check_in_place(y, expected, p.units, p.lanes, p.lanes);
     free_all(in, 2);
@@ -808,36 +808,37 @@ static void check_apply_rows(trial *t)
     const float *x = typed_input(t, &in[0], &halves[0], count, x_type);
     const float *dy = typed_input(t, &in[1], &halves[1], (rows - 1) * r.dy_stride + n, dy_type);
     for (int c = 0; c < BNORM_COEFFICIENTS; c++)
-        r.k[c] = input(t, &coefficients[c], n);
+        r.job.k[c] = input(t, &coefficients[c], n);
     float *y = output(t, &out[0], count), *expected = output(t, &out[1], count);
-    r.map = (bnorm_map)random_below(&t->random, MAPS);
-    r.stream = random_below(&t->random, 2);
-    r.fusion = random_below(&t->random, 2) ? &relu : NULL;
-    r.x = r.map == BNORM_FROZEN && !r.fusion ? NULL : x;
-    r.dy = r.map == BNORM_NORMALISE ? NULL : dy;
-    r.y = expected;
+    r.job.map = (bnorm_map)random_below(&t->random, MAPS);
+    r.job.stream = random_below(&t->random, 2);
+    r.job.fusion = random_below(&t->random, 2) ? &relu : NULL;
+    r.job.x = r.job.map == BNORM_FROZEN && !r.job.fusion ? NULL : x;
+    r.job.dy = r.job.map == BNORM_NORMALISE ? NULL : dy;
+    r.job.y = expected;
     t->scalar->apply_rows(&r);
-    r.y = y;
+    r.job.y = y;
     t->kernels->apply_rows(&r);
     t->kernels->drain();
-    const lines l = { r.map, r.fusion, rows, n, r.used, x, dy, stride, r.dy_stride, stride, r.k, channel_in_row, n };
+    const lines l = { r.job.map, r.job.fusion, rows,   n,       r.used,         x, dy,
+                      stride,    r.dy_stride,  stride, r.job.k, channel_in_row, n };
     check_lines(&l, y, expected);
     bnorm_rows typed = r;
-    typed.x_type = x_type;
-    typed.dy_type = dy_type;
-    typed.y_type = any_type(t);
-    halves[2] = buffer_new(count * type_size(typed.y_type), t->side);
-    typed.x = r.x ? halves[0].data : NULL;
-    typed.dy = r.dy ? halves[1].data : NULL;
-    typed.y = halves[2].data;
+    typed.job.x_type = x_type;
+    typed.job.dy_type = dy_type;
+    typed.job.y_type = any_type(t);
+    halves[2] = buffer_new(count * type_size(typed.job.y_type), t->side);
+    typed.job.x = r.job.x ? halves[0].data : NULL;
+    typed.job.dy = r.job.dy ? halves[1].data : NULL;
+    typed.job.y = halves[2].data;
     t->kernels->apply_rows(&typed);
     t->kernels->drain();
-    check_types(expected, typed.y, typed.y_type, rows, n, stride);
-    bool in_dy = r.dy && r.dy_stride == stride && (!r.x || random_below(&t->random, 2));
-    if (in_dy || r.x) {
+    check_types(expected, typed.job.y, typed.job.y_type, rows, n, stride);
+    bool in_dy = r.job.dy && r.dy_stride == stride && (!r.job.x || random_below(&t->random, 2));
+    if (in_dy || r.job.x) {
         memcpy(y, in_dy ? dy : x, count * sizeof(float));
-        *(in_dy ? &r.dy : &r.x) = y;
-        r.stream = false;
+        *(in_dy ? &r.job.dy : &r.job.x) = y;
+        r.job.stream = false;
         t->kernels->apply_rows(&r);
         check_in_place(y, expected, rows, n, stride);
     }
@@ -886,11 +887,11 @@ static void check_drain(trial *t)
         return;
     static const float zero = 0, one = 1;
     BNORM_ALIGNED float x[64], y[64];
-    bnorm_planes p = { .stream = true, .width = 1, .units = 1, .lanes = t->length, .x = x, .y = y };
+    bnorm_planes p = { .job = { .stream = true, .x = x, .y = y }, .width = 1, .units = 1, .lanes = t->length };
     reader r = { .y = y, .count = t->length, .rounds = 300 };
     pthread_t thread;
-    p.k[BNORM_CENTER] = p.k[BNORM_SHIFT] = &zero;
-    p.k[BNORM_SCALE] = &one;
+    for (int c = 0; c < BNORM_COEFFICIENTS; c++)
+        p.job.k[c] = c == BNORM_SCALE ? &one : &zero;
     if (!check(pthread_create(&thread, NULL, read_rounds, &r) == 0, "no thread could be started"))
         return;
     for (unsigned round = 1; round <= r.rounds; round++) {

@@ -51,9 +51,10 @@ static const float zeros[LONGEST], ones[LONGEST] = { 1 };
 static void apply_plane(const bnorm_kernels *kernels, const float *x, float *y, size_t lanes, size_t at,
                         const bnorm_fusion *fusion)
 {
-    const bnorm_planes p = {
-        .width = 1, .units = 1, .lanes = lanes, .x = x, .y = y, .k = { zeros, ones, zeros }, .fusion = fusion, .at = at
-    };
+    const bnorm_planes p = { .job = { .x = x, .y = y, .k = { zeros, ones, zeros }, .fusion = fusion, .at = at },
+                             .width = 1,
+                             .units = 1,
+                             .lanes = lanes };
     kernels->apply_planes(&p);
 }
 
@@ -63,16 +64,12 @@ static void apply_row(const bnorm_kernels *kernels, const float *x, float *y, si
     float scale[LONGEST];
     for (size_t l = 0; l < lanes; l++)
         scale[l] = 1;
-    const bnorm_rows r = { .rows = 1,
+    const bnorm_rows r = { .job = { .x = x, .y = y, .k = { zeros, scale, zeros }, .fusion = fusion, .at = at },
+                           .rows = 1,
                            .width = lanes,
                            .used = lanes,
-                           .x = x,
-                           .y = y,
                            .x_stride = lanes,
-                           .y_stride = lanes,
-                           .k = { zeros, scale, zeros },
-                           .fusion = fusion,
-                           .at = at };
+                           .y_stride = lanes };
     kernels->apply_rows(&r);
 }
 

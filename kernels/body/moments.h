@@ -149,25 +149,27 @@ static void scale_f64(size_t channels, const float *var, const float *gamma, dou
         scale_slice(slice_length(channels, c), var + c, slice_or(gamma, c, 1.0f, ones), epsilon, scale + c);
 }
 
-static void uncenter_f64(size_t channels, double count, const float *restrict dy_pivot, const float *const *sum,
-                         double *const *total, double *const *sums)
+static void uncenter_f64(size_t channels, double count, const float *restrict dy_pivot, const float *restrict low,
+                         const float *const *sum, double *const *total, double *const *result)
 {
-    const float *restrict e = sum[0], *restrict d = sum[1], *restrict ed = sum[2];
-    double *restrict sum_dy = sums[0], *restrict sum_d = sums[1], *restrict sum_dy_d = sums[2];
+    const float *restrict e = sum[0], *restrict ed = sum[1], *restrict d = sum[2];
+    double *restrict sum_dy = result[0], *restrict sum_d = result[1], *restrict sum_dy_d = result[2];
     for (size_t c = 0; c < channels; c++) {
-        double p = (double)dy_pivot[c], all_d = total ? total[1][c] + (double)d[c] : (double)d[c];
+        double p = dy_pivot ? (double)dy_pivot[c] : 0.0, all_d = low ? (double)low[c] * count : 0.0;
         double all_e = total ? total[0][c] + (double)e[c] : (double)e[c];
-        double all_ed = total ? total[2][c] + (double)ed[c] : (double)ed[c];
+        double all_ed = total ? total[1][c] + (double)ed[c] : (double)ed[c];
+        if (!low)
+            all_d = total ? total[2][c] + (double)d[c] : (double)d[c];
         sum_dy[c] = all_e + p * count;
         sum_d[c] = all_d;
         sum_dy_d[c] = all_ed + p * all_d;
     }
 }
 
-static void gradient_f64(size_t channels, double count, const double *const *sums, const float *restrict rstd,
+static void gradient_f64(size_t channels, double count, const double *const *given, const float *restrict rstd,
                          float *restrict dy_mean, float *restrict slope, float *restrict offset)
 {
-    const double *restrict sum_dy = sums[0], *restrict sum_d = sums[1], *restrict sum_dy_d = sums[2];
+    const double *restrict sum_dy = given[0], *restrict sum_d = given[1], *restrict sum_dy_d = given[2];
     double inverse = 1.0 / count;
     for (size_t c = 0; c < channels; c++) {
         double mean = sum_dy[c] / count, r = (double)rstd[c]; /* divided: exact where all dy are the same */

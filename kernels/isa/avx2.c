@@ -6,8 +6,7 @@
 
 #include "../simd/avx2.h"
 
-#include "../body/apply.h"
-#include "../body/collect.h"
+#include "../body/entries.h"
 #include "../body/moments.h"
 
 const bnorm_kernels bnorm_kernels_avx2 = {

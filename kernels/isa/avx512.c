@@ -7,8 +7,7 @@
 
 #include "../simd/avx512.h"
 
-#include "../body/apply.h"
-#include "../body/collect.h"
+#include "../body/entries.h"
 #include "../body/moments.h"
 
 #ifndef AVX512_CPU /* tests/avx512.h needs less */

@@ -6,8 +6,7 @@
 
 #include "../simd/neon.h"
 
-#include "../body/apply.h"
-#include "../body/collect.h"
+#include "../body/entries.h"
 #include "../body/moments.h"
 
 const bnorm_kernels bnorm_kernels_neon = {

@@ -2,8 +2,7 @@
 /* The kernels for portable C. */
 #include "../simd/scalar.h"
 
-#include "../body/apply.h"
-#include "../body/collect.h"
+#include "../body/entries.h"
 #include "../body/moments.h"
 
 /* SLEEF's portable C is compiled for AVX2 and FMA on x86, and dies on lesser CPUs. */

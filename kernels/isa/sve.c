@@ -7,8 +7,7 @@
 
 #include "../simd/sve.h"
 
-#include "../body/apply.h"
-#include "../body/collect.h"
+#include "../body/entries.h"
 #include "../body/moments.h"
 
 #define JOIN(a, b) a##b

@@ -22,6 +22,8 @@
 #endif
 
 #define V_LANES 8
+#define V_MASKED 0
+#define V_TYPED 1 /* each type has loops of its own */
 typedef __m256 v_f32;
 
 /* All ones in the first n lanes. */

@@ -22,6 +22,7 @@
 
 #define V_LANES 16
 #define V_MASKED 1
+#define V_TYPED 1 /* each type has loops of its own */
 typedef __m512 v_f32;
 
 static inline __mmask16 v_first(size_t n)

@@ -25,6 +25,8 @@
 #endif
 
 #define V_LANES 4
+#define V_MASKED 0
+#define V_TYPED 1 /* each type has loops of its own */
 typedef float32x4_t v_f32;
 
 /* All ones in the first n lanes. */

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Vector operations in portable C: one lane. A tile is then an array of 32 floats, and the loops over it are for the
- * compiler to vectorise. These operations define what every other ISA must give, to the bit.
+ * Vector operations in portable C: four lanes, which compilers that know GNU C keep in a register where the CPU has one
+ * for them. These operations define what every other ISA must give, to the bit.
  */
 #include <math.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "../element.h"
 
@@ -23,87 +23,145 @@
 #endif
 #endif
 
-#define V_LANES 1
-typedef float v_f32;
+#define V_LANES 4
+#define V_MASKED 0
+#define V_TYPED 0 /* 16 bits share loops: converting them takes longer than finding out which they are */
 
-static inline v_f32 v_zero(void)
-{
-    return 0.0f;
-}
+#ifdef __GNUC__
+typedef float v_f32 __attribute__((vector_size(16)));
+typedef uint32_t v_u32 __attribute__((vector_size(16)));
+#define LANE(v, i) ((v)[i])
+#define EACH_LANE(a, operation, b) return (a)operation(b)
+#else
+typedef struct {
+    float lane[4];
+} v_f32;
+typedef struct {
+    uint32_t lane[4];
+} v_u32;
+#define LANE(v, i) ((v).lane[i])
+#define EACH_LANE(a, operation, b) \
+    for (int i = 0; i < V_LANES; i++) \
+        LANE(a, i) = LANE(a, i) operation LANE(b, i); \
+    return a
+#endif
 
 static inline v_f32 v_set1(float value)
 {
-    return value;
+    v_f32 v;
+    for (int i = 0; i < V_LANES; i++)
+        LANE(v, i) = value;
+    return v;
+}
+
+static inline v_f32 v_zero(void)
+{
+    return v_set1(0.0f);
 }
 
 static inline v_f32 v_load(const float *p)
 {
-    return *p;
+    v_f32 v;
+    memcpy(&v, p, sizeof(v));
+    return v;
 }
 
 static inline void v_store(float *p, v_f32 v)
 {
-    *p = v;
+    memcpy(p, &v, sizeof(v));
 }
 
-/* A vector of one lane is never partial. */
+/* The first n lanes, 0 < n < V_LANES; the others are zero and are not read. */
 static inline v_f32 v_load_n(const float *p, size_t n)
 {
-    return n ? *p : 0.0f;
+    v_f32 v = v_zero();
+    for (size_t i = 0; i < n; i++)
+        LANE(v, i) = p[i];
+    return v;
 }
 
 static inline void v_store_n(float *p, v_f32 v, size_t n)
 {
-    if (n)
-        *p = v;
+    for (size_t i = 0; i < n; i++)
+        p[i] = LANE(v, i);
 }
 
+typedef v_u32 v_mask; /* all ones, or zero */
+
+static inline v_mask v_first(size_t n)
+{
+    v_mask m;
+    for (size_t i = 0; i < V_LANES; i++)
+        LANE(m, i) = i < n ? UINT32_MAX : 0;
+    return m;
+}
+
+static inline v_u32 v_bits_of(v_f32 v)
+{
+    v_u32 bits;
+    memcpy(&bits, &v, sizeof(bits));
+    return bits;
+}
+
+static inline v_f32 v_of_bits_of(v_u32 bits)
+{
+    v_f32 v;
+    memcpy(&v, &bits, sizeof(v));
+    return v;
+}
+
+static inline v_f32 v_select(v_mask m, v_f32 a, v_f32 b)
+{
+    v_u32 x = v_bits_of(a), y = v_bits_of(b);
+    for (int i = 0; i < V_LANES; i++)
+        LANE(x, i) = (LANE(x, i) & LANE(m, i)) | (LANE(y, i) & ~LANE(m, i));
+    return v_of_bits_of(x);
+}
+
+/* Zero from lane n on. */
 static inline v_f32 v_keep_n(v_f32 v, size_t n)
 {
-    return n ? v : 0.0f;
+    return v_select(v_first(n), v, v_zero());
 }
 
+/* The first n lanes of a, then those of b. */
 static inline v_f32 v_join_n(v_f32 a, v_f32 b, size_t n)
 {
-    return n ? a : b;
+    return v_select(v_first(n), a, b);
 }
 
 static inline void v_stream(float *p, v_f32 v)
 {
-    *p = v;
+    v_store(p, v);
 }
 
-/* Two values of 16 bits: a pair of vectors. */
+/* Twice as many values of 16 bits: a pair of vectors. */
 typedef struct {
-    uint16_t value[2];
+    uint16_t value[2 * V_LANES];
 } v_u16;
-
-static inline v_u16 v_zero_u16(void)
-{
-    return (v_u16){ { 0, 0 } };
-}
 
 static inline v_u16 v_load_u16(const uint16_t *p)
 {
-    return (v_u16){ { p[0], p[1] } };
+    v_u16 v;
+    memcpy(&v, p, sizeof(v));
+    return v;
 }
 
 static inline v_u16 v_load_u16_n(const uint16_t *p, size_t n)
 {
-    return (v_u16){ { p[0], n > 1 ? p[1] : 0 } };
+    v_u16 v = { { 0 } };
+    memcpy(&v, p, n * sizeof(*p));
+    return v;
 }
 
 static inline void v_store_u16(uint16_t *p, v_u16 v)
 {
-    p[0] = v.value[0];
-    p[1] = v.value[1];
+    memcpy(p, &v, sizeof(v));
 }
 
 static inline void v_store_u16_n(uint16_t *p, v_u16 v, size_t n)
 {
-    p[0] = v.value[0];
-    if (n > 1)
-        p[1] = v.value[1];
+    memcpy(p, &v, n * sizeof(*p));
 }
 
 static inline void v_stream_u16(uint16_t *p, v_u16 v)
@@ -111,29 +169,92 @@ static inline void v_stream_u16(uint16_t *p, v_u16 v)
     v_store_u16(p, v);
 }
 
-static inline void v_of_bf16(v_f32 *pair, v_u16 h)
+/* Conversions as element.h has them; for all lanes of a vector at once where the compiler knows vectors. */
+#ifdef __GNUC__
+typedef uint16_t v_half __attribute__((vector_size(8)));
+typedef int32_t v_i32 __attribute__((vector_size(16)));
+
+static inline v_u32 v_choose(v_i32 m, v_u32 a, v_u32 b)
 {
-    pair[0] = bnorm_of_bf16(h.value[0]);
-    pair[1] = bnorm_of_bf16(h.value[1]);
+    return ((v_u32)m & a) | (~(v_u32)m & b);
 }
 
-static inline v_u16 v_to_bf16(const v_f32 *pair)
+static inline v_u32 v_wide(const uint16_t *h)
 {
-    return (v_u16){ { bnorm_to_bf16(pair[0]), bnorm_to_bf16(pair[1]) } };
+    v_half half;
+    memcpy(&half, h, sizeof(half));
+    return __builtin_convertvector(half, v_u32);
 }
 
-static inline void v_of_f16(v_f32 *pair, v_u16 h)
+static inline void v_narrow(uint16_t *h, v_u32 wide)
 {
-    pair[0] = bnorm_of_f16(h.value[0]);
-    pair[1] = bnorm_of_f16(h.value[1]);
+    const v_half half = __builtin_convertvector(wide, v_half);
+    memcpy(h, &half, sizeof(half));
 }
 
-static inline v_u16 v_to_f16(const v_f32 *pair)
+static inline v_f32 v_from_bf16(v_u32 h)
 {
-    return (v_u16){ { bnorm_to_f16(pair[0]), bnorm_to_f16(pair[1]) } };
+    return (v_f32)(h << 16);
 }
 
-/* Nothing: the compiler vectorises the loops around them, and does not know what would be worth it. */
+static inline v_u32 v_as_bf16(v_f32 v)
+{
+    const v_u32 bits = (v_u32)v, rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+    return v_choose((v_i32)(bits & 0x7fffffff) > 0x7f800000, bits >> 16 | 0x40, rounded);
+}
+
+static inline v_f32 v_from_f16(v_u32 h)
+{
+    const v_u32 sign = (h & 0x8000) << 16, bits = h & 0x7fff, normal = (bits << 13) + (112u << 23);
+    const v_u32 subnormal = (v_u32)(__builtin_convertvector((v_i32)bits, v_f32) * 0x1p-24f);
+    const v_u32 nan = (v_u32)((v_i32)bits > 0x7c00) & 0x400000, special = bits << 13 | 0x7f800000 | nan;
+    return (v_f32)(sign | v_choose((v_i32)bits > 0x7bff, special, v_choose((v_i32)bits < 0x400, subnormal, normal)));
+}
+
+static inline v_u32 v_as_f16(v_f32 v)
+{
+    const v_u32 bits = (v_u32)v, sign = bits >> 16 & 0x8000, size = bits & 0x7fffffff;
+    const v_u32 rounded = (size + 0xfff + (size >> 13 & 1) - (112u << 23)) >> 13;
+    const v_u32 subnormal = (v_u32)((v_f32)size + 0.5f) - 0x3f000000;
+    const v_u32 inf = { 0x7c00, 0x7c00, 0x7c00, 0x7c00 };
+    const v_u32 large = v_choose((v_i32)size > 0x477fefff, inf, rounded);
+    const v_u32 finite = v_choose((v_i32)size < 0x38800000, subnormal, large);
+    return sign | v_choose((v_i32)size > 0x7f800000, 0x7e00 | (size >> 13 & 0x1ff), finite);
+}
+
+#define CONVERSIONS(type) \
+    static inline void v_of_##type(v_f32 *pair, v_u16 h) \
+    { \
+        pair[0] = v_from_##type(v_wide(h.value)); \
+        pair[1] = v_from_##type(v_wide(h.value + V_LANES)); \
+    } \
+    static inline v_u16 v_to_##type(const v_f32 *pair) \
+    { \
+        v_u16 h; \
+        v_narrow(h.value, v_as_##type(pair[0])); \
+        v_narrow(h.value + V_LANES, v_as_##type(pair[1])); \
+        return h; \
+    }
+#else
+#define CONVERSIONS(type) \
+    static inline void v_of_##type(v_f32 *pair, v_u16 h) \
+    { \
+        for (int i = 0; i < 2 * V_LANES; i++) \
+            LANE(pair[i / V_LANES], i % V_LANES) = bnorm_of_##type(h.value[i]); \
+    } \
+    static inline v_u16 v_to_##type(const v_f32 *pair) \
+    { \
+        v_u16 h; \
+        for (int i = 0; i < 2 * V_LANES; i++) \
+            h.value[i] = bnorm_to_##type(LANE(pair[i / V_LANES], i % V_LANES)); \
+        return h; \
+    }
+#endif
+CONVERSIONS(bf16)
+CONVERSIONS(f16)
+#undef CONVERSIONS
+
+/* Nothing: whether it is worth it is not known here. */
 #define v_fetch(p) ((void)(p))
 #define v_fetch_far(p) ((void)(p))
 
@@ -143,84 +264,98 @@ static inline void v_stream_end(void)
 
 static inline v_f32 v_add(v_f32 a, v_f32 b)
 {
-    return a + b;
+    EACH_LANE(a, +, b);
 }
 
 static inline v_f32 v_sub(v_f32 a, v_f32 b)
 {
-    return a - b;
+    EACH_LANE(a, -, b);
 }
 
 static inline v_f32 v_mul(v_f32 a, v_f32 b)
 {
-    return a * b;
+    EACH_LANE(a, *, b);
+}
+
+static inline v_f32 v_div(v_f32 a, v_f32 b)
+{
+    EACH_LANE(a, /, b);
 }
 
 static inline v_f32 v_accumulate(v_f32 a, v_f32 b)
 {
-    return a + b;
+    return v_add(a, b);
 }
-
-typedef bool v_mask;
 
 /* Where z lies between bounds, of which NaN is none, or is NaN. */
 static inline v_mask v_inside(v_f32 z, v_f32 low, v_f32 high)
 {
-    return !(z <= low) & !(z >= high);
+    v_mask m;
+    for (int i = 0; i < V_LANES; i++)
+        LANE(m, i) = (LANE(z, i) <= LANE(low, i)) | (LANE(z, i) >= LANE(high, i)) ? 0 : UINT32_MAX;
+    return m;
 }
 
-static inline v_f32 v_select(v_mask m, v_f32 a, v_f32 b)
-{
-    return m ? a : b;
-}
-
-/* A bit a lane, the first lane's the lowest. */
+/* A bit for each lane, the first lane's the lowest. */
 static inline uint32_t v_bits(v_mask m)
 {
-    return m;
+    uint32_t bits = 0;
+    for (int i = 0; i < V_LANES; i++)
+        bits |= (LANE(m, i) & 1) << i;
+    return bits;
 }
 
 static inline v_mask v_of_bits(uint32_t bits)
 {
-    return bits & 1;
+    v_mask m;
+    for (int i = 0; i < V_LANES; i++)
+        LANE(m, i) = bits >> i & 1 ? UINT32_MAX : 0;
+    return m;
 }
 
 /* z where either is NaN. */
 static inline v_f32 v_max(v_f32 z, v_f32 limit)
 {
-    return z < limit ? limit : z;
+    for (int i = 0; i < V_LANES; i++)
+        LANE(z, i) = LANE(z, i) < LANE(limit, i) ? LANE(limit, i) : LANE(z, i);
+    return z;
 }
 
 static inline v_f32 v_min(v_f32 z, v_f32 limit)
 {
-    return z > limit ? limit : z;
-}
-
-static inline v_f32 v_div(v_f32 a, v_f32 b)
-{
-    return a / b;
+    for (int i = 0; i < V_LANES; i++)
+        LANE(z, i) = LANE(z, i) > LANE(limit, i) ? LANE(limit, i) : LANE(z, i);
+    return z;
 }
 
 static inline v_f32 v_abs(v_f32 a)
 {
-    return fabsf(a);
+    for (int i = 0; i < V_LANES; i++)
+        LANE(a, i) = fabsf(LANE(a, i));
+    return a;
 }
 
 #ifdef BNORM_SLEEF
-#define v_exp(a) Sleef_finz_expf1_u10purecfma(a)
-#define v_expm1(a) Sleef_finz_expm1f1_u10purecfma(a)
-#define v_log1p(a) Sleef_finz_log1pf1_u10purecfma(a)
-#define v_tanh(a) Sleef_finz_tanhf1_u35purecfma(a)
+#define V_SLEEF(name, function) \
+    static inline v_f32 name(v_f32 a) \
+    { \
+        for (int i = 0; i < V_LANES; i++) \
+            LANE(a, i) = function(LANE(a, i)); \
+        return a; \
+    }
+V_SLEEF(v_exp, Sleef_finz_expf1_u10purecfma)
+V_SLEEF(v_expm1, Sleef_finz_expm1f1_u10purecfma)
+V_SLEEF(v_log1p, Sleef_finz_log1pf1_u10purecfma)
+V_SLEEF(v_tanh, Sleef_finz_tanhf1_u35purecfma)
+#undef V_SLEEF
 #endif
 
 /* The sum of a tile's 32 lanes: lane i + lane i+16, then i + i+8, i + i+4, i + i+2, i + i+1. */
 static inline float v_fold(const v_f32 *tile)
 {
-    float sum[16];
-    for (int i = 0; i < 16; i++)
-        sum[i] = tile[i] + tile[i + 16];
-    for (int half = 8; half; half /= 2)
-        for (int i = 0; i < half; i++)
-            sum[i] += sum[i + half];
-    return sum[0];
+    v_f32 t[4];
+    for (int i = 0; i < 4; i++)
+        t[i] = v_add(tile[i], tile[i + 4]);
+    const v_f32 s = v_add(v_add(t[0], t[2]), v_add(t[1], t[3]));
+    return (LANE(s, 0) + LANE(s, 2)) + (LANE(s, 1) + LANE(s, 3));
 }

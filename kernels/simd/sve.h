@@ -24,6 +24,8 @@
 #endif
 
 #define V_LANES (__ARM_FEATURE_SVE_BITS / 32)
+#define V_MASKED 0
+#define V_TYPED 1 /* each type has loops of its own */
 #define V_FIXED __attribute__((arm_sve_vector_bits(__ARM_FEATURE_SVE_BITS)))
 typedef svfloat32_t v_f32 V_FIXED;
 typedef svuint32_t v_u32 V_FIXED;

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: MIT */
+/* The kernels of kernels.def that go through tensors: which walk a call takes. */
+#include "gather.h"
+
+/* ---- Sums ---- */
+
+static void collect(const bnorm_walk *w, const bnorm_collection *c)
+{
+    const int type = bnorm_of_x(c->terms) || c->x_type == c->dy_type ? (int)c->x_type : ANY;
+    const bool adjacent_tiles = w->folded * w->width == BNORM_TILE && w->x.super_row_stride == BNORM_TILE &&
+                                w->dy.super_row_stride == BNORM_TILE;
+    if (!w->dense)
+        sum_apart(w, c);
+    else if (adjacent_tiles && c->rows <= BNORM_GROUP && c->first % w->run_super_rows + c->rows <= w->run_super_rows)
+        sum_runs[c->terms][type](w, c);
+    else if (adjacent_tiles)
+        sum_planes[c->terms][type](w, c);
+    else
+        sum_rows[c->terms][type](w, c);
+}
+
+/* ---- Maps ---- */
+
+/* As walks take it: what the map uses stands in for what it does not, so that all can be loaded. */
+static bnorm_map_job complete(const bnorm_map_job *given)
+{
+    bnorm_map_job j = *given;
+    for (int c = 0; c < BNORM_COEFFICIENTS; c++)
+        if (!bnorm_uses(j.map, c))
+            j.k[c] = j.k[BNORM_SCALE];
+    if (j.map == BNORM_NORMALISE) {
+        j.dy = j.x;
+        j.dy_type = j.x_type;
+    } else if (!j.x) {
+        j.x = j.dy;
+        j.x_type = j.dy_type;
+    }
+    return j;
+}
+
+static int type_of(const bnorm_map_job *j)
+{
+    return j->x_type == j->dy_type && j->x_type == j->y_type ? (int)j->x_type : ANY;
+}
+
+/* Behind `lanes` lanes that are done, all tensors being adjacent. */
+static bnorm_map_job behind(bnorm_map_job j, size_t lanes)
+{
+    j.x = bnorm_elements(j.x, j.x_type, lanes);
+    j.dy = bnorm_elements(j.dy, j.dy_type, lanes);
+    if (j.y)
+        j.y = bnorm_output(j.y, j.y_type, lanes);
+    j.at += lanes;
+    j.fetch_until = 0;
+    return j;
+}
+
+/* Prefetch beside non-temporal stores, where nothing else is fetched. */
+static void fetch_ahead(bnorm_map_job *j, size_t lanes)
+{
+    const size_t x = BNORM_FETCH / bnorm_size_of(j->x_type), dy = BNORM_FETCH / bnorm_size_of(j->dy_type);
+    const size_t most = (x < dy ? dy : x) + PAIR;
+    if (j->stream && !j->fetch_until && lanes > most) {
+        j->x_fetch = x;
+        j->dy_fetch = dy;
+        j->fetch_until = lanes - most;
+    }
+}
+
+/* The last lanes of a row, and then its first. */
+static void load_seam(float *seam, const float *row, size_t width)
+{
+    const size_t some = smaller(width, PAIR);
+    memset(seam, 0, 2 * PAIR * sizeof(*seam));
+    memcpy(seam + PAIR - some, row + width - some, some * sizeof(*row));
+    memcpy(seam + PAIR, row, some * sizeof(*row));
+}
+
+/* `rows` rows of factors j.k, one after the other. */
+static void map_row_units(bnorm_map_job j, size_t rows, size_t width)
+{
+    BNORM_ALIGNED float seam[BNORM_COEFFICIENTS][2 * PAIR];
+    row_factors f;
+    const size_t lanes = rows * width, to_aligned = lanes_to_aligned(j.y, j.y_type);
+    const size_t head = lanes > 2 * BNORM_TILE ? to_aligned : 0;
+    for (int c = 0; c < BNORM_COEFFICIENTS; c++) {
+        f.k[c] = j.k[c];
+        f.seam[c] = seam[c];
+        if (bnorm_uses(j.map, c))
+            load_seam(seam[c], j.k[c], width);
+    }
+    j.begin = j.at;
+    j.end = j.at + lanes;
+    j.stream = j.stream && head == to_aligned;
+    fetch_ahead(&j, lanes);
+    map_rows[j.fusion != NULL][j.map][type_of(&j)](j, f, rows, width, width, head);
+}
+
+/* Adjacent rows: narrow ones several at a time, so that they fill a pair. */
+static void map_adjacent_rows(bnorm_map_job j, size_t rows, size_t width)
+{
+    BNORM_ALIGNED float repeated[BNORM_COEFFICIENTS][BNORM_MAX_FOLDED];
+    size_t times = bnorm_folded_rows(width);
+    while (times * width < PAIR)
+        times *= 2;
+    for (int c = 0; times > 1 && c < BNORM_COEFFICIENTS; c++) {
+        if (bnorm_uses(j.map, c))
+            repeat_row(repeated[c], j.k[c], width, times);
+        j.k[c] = repeated[c];
+    }
+    const size_t whole = rows / times, done = whole * times * width;
+    if (whole)
+        map_row_units(j, whole, times * width);
+    if (rows % times)
+        map_row_units(behind(j, done), 1, rows % times * width);
+}
+
+/* Units that do not fill a pair: a factor for each lane of some of them. */
+static void map_small_units(bnorm_map_job j, const bnorm_planes *p)
+{
+    BNORM_ALIGNED float expanded[BNORM_COEFFICIENTS][BNORM_MAX_FOLDED];
+    const size_t at_once = BNORM_MAX_FOLDED / p->lanes;
+    const bnorm_map_job first = j;
+    for (size_t unit = 0; unit < p->units; unit += at_once) {
+        const size_t units = smaller(p->units - unit, at_once);
+        j = behind(first, unit * p->lanes);
+        for (int c = 0; c < BNORM_COEFFICIENTS; c++) {
+            for (size_t u = 0; bnorm_uses(j.map, c) && u < units; u++)
+                repeat_row(expanded[c] + u * p->lanes, first.k[c] + (unit + u) * p->width, p->width,
+                           p->lanes / p->width);
+            j.k[c] = expanded[c];
+        }
+        map_row_units(j, 1, units * p->lanes);
+    }
+}
+
+static void apply_planes(const bnorm_planes *p)
+{
+    bnorm_map_job j = complete(&p->job);
+    const size_t lanes = p->units * p->lanes, to_aligned = lanes_to_aligned(j.y, j.y_type);
+    /* Stores can be aligned where a pair then still begins with a row's first lane. */
+    const size_t head = to_aligned % p->width == 0 ? to_aligned : 0;
+    if (p->lanes < PAIR) {
+        map_small_units(j, p);
+    } else if (PAIR % p->width) {
+        for (size_t unit = 0; unit < p->units; unit++) {
+            bnorm_map_job plane = behind(j, unit * p->lanes);
+            for (int c = 0; c < BNORM_COEFFICIENTS; c++)
+                plane.k[c] += unit * p->width;
+            map_adjacent_rows(plane, p->lanes / p->width, p->width);
+        }
+    } else {
+        const plane_factors none = { 0 };
+        j.begin = j.at;
+        j.end = j.at + lanes;
+        j.stream = j.stream && head == to_aligned;
+        fetch_ahead(&j, lanes);
+        map_planes[j.fusion != NULL][j.map][type_of(&j)](j, none, p->units, p->lanes, p->width, head);
+    }
+}
+
+/* Narrow rows that end in padding, so many of them that they fill a pair: the factors stay in registers. */
+static size_t map_padded_rows(bnorm_map_job j, const bnorm_rows *r)
+{
+    BNORM_ALIGNED float padded[BNORM_COEFFICIENTS][PAIR] = { { 0 } };
+    const size_t times = PAIR / r->width, whole = r->rows / times;
+    int lanes = 0;
+    for (size_t l = 0; l < PAIR; l++)
+        if (l % r->width < r->used) {
+            lanes |= (int)((unsigned)1 << l);
+            for (int c = 0; c < BNORM_COEFFICIENTS; c++)
+                padded[c][l] = bnorm_uses(j.map, c) ? j.k[c][l % r->width] : 0;
+        }
+    for (int c = 0; c < BNORM_COEFFICIENTS; c++)
+        j.k[c] = padded[c];
+    j.stream = j.stream && lanes_to_aligned(j.y, j.y_type) == 0;
+    j.fetch_until = 0;
+    map_padded[j.fusion != NULL][j.map][type_of(&j)](j, whole, lanes);
+    return whole * times;
+}
+
+/* Rows whose factors are worth loading once for several of them: where they are not needed often, memory decides. */
+enum { ROWS_AT_ONCE = 2 };
+
+static void apply_rows(const bnorm_rows *given)
+{
+    bnorm_rows r = *given;
+    bnorm_map_job j = complete(&r.job);
+    if (!r.job.x)
+        r.x_stride = r.dy_stride;
+    if (j.map == BNORM_NORMALISE)
+        r.dy_stride = r.x_stride;
+    const bool adjacent = r.x_stride == r.width && r.dy_stride == r.width && (!j.y || r.y_stride == r.width);
+    if (adjacent && r.used == r.width) {
+        map_adjacent_rows(j, r.rows, r.width);
+        return;
+    }
+    if (adjacent && r.used < r.width && r.width <= PAIR && PAIR % r.width == 0 && !(j.fusion && j.fusion->mask)) {
+        const size_t done = map_padded_rows(j, &r);
+        j = behind(j, done * r.width);
+        r.rows -= done;
+    }
+    j.stream =
+        j.stream && lanes_to_aligned(j.y, j.y_type) == 0 && r.y_stride * bnorm_size_of(j.y_type) % STORE_BYTES == 0;
+    j.fetch_until = 0;
+    map_columns[j.fusion != NULL][j.map][type_of(&j)](j, &r, j.stream ? 1 : ROWS_AT_ONCE);
+}
+
+static void drain(void)
+{
+    v_stream_end();
+}

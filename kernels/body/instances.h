@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * All loops over data that there are: each walk of sums.inc and maps.inc, for each arithmetic of sums.h and maps.h, for
+ * tensors of each type; `any` is for tensors of different types. They are called walk_arithmetic_type, such as
+ * sum_planes_squares_bf16.
+ */
+#include "maps.h"
+#include "sums.h"
+
+#define JOIN(a, b) JOIN_EXPANDED(a, b)
+#define JOIN_EXPANDED(a, b) a##b
+
+#define T f32
+#include "typed.inc"
+#undef T
+#if V_TYPED && !defined(BNORM_NO_BF16)
+#define T bf16
+#include "typed.inc"
+#undef T
+#endif
+#if V_TYPED && !defined(BNORM_NO_F16)
+#define T f16
+#include "typed.inc"
+#undef T
+#endif
+#define T any
+#include "typed.inc"
+#include "mixed.inc"
+#undef T
+
+/* ---- Which of them: by arithmetic and type ---- */
+
+enum { ANY = BNORM_F16 + 1, TYPES };
+
+#if V_TYPED && !defined(BNORM_NO_BF16)
+#define BF16(walk) walk##_bf16
+#else
+#define BF16(walk) walk##_any
+#endif
+#if V_TYPED && !defined(BNORM_NO_F16)
+#define F16(walk) walk##_f16
+#else
+#define F16(walk) walk##_any
+#endif
+#define EACH_TYPE(walk) { walk##_f32, BF16(walk), F16(walk), walk##_any } /* in the order of bnorm_dtype */
+#define ANY_TYPE(walk) { walk##_any, walk##_any, walk##_any, walk##_any }
+
+typedef void sum_function(const bnorm_walk *w, const bnorm_collection *c);
+
+static sum_function *const sum_planes[][TYPES] = {
+    [BNORM_DEVIATIONS] = ANY_TYPE(sum_planes_deviations), [BNORM_SQUARES] = EACH_TYPE(sum_planes_squares),
+    [BNORM_PRODUCTS] = EACH_TYPE(sum_planes_products),    [BNORM_CENTERED] = ANY_TYPE(sum_planes_centered),
+    [BNORM_FUSED] = EACH_TYPE(sum_planes_fused),
+};
+static sum_function *const sum_runs[][TYPES] = {
+    [BNORM_DEVIATIONS] = ANY_TYPE(sum_runs_deviations), [BNORM_SQUARES] = EACH_TYPE(sum_runs_squares),
+    [BNORM_PRODUCTS] = EACH_TYPE(sum_runs_products),    [BNORM_CENTERED] = ANY_TYPE(sum_planes_centered),
+    [BNORM_FUSED] = EACH_TYPE(sum_planes_fused),
+};
+static sum_function *const sum_rows[][TYPES] = {
+    [BNORM_DEVIATIONS] = ANY_TYPE(sum_rows_deviations), [BNORM_SQUARES] = EACH_TYPE(sum_rows_squares),
+    [BNORM_PRODUCTS] = EACH_TYPE(sum_rows_products),    [BNORM_CENTERED] = ANY_TYPE(sum_rows_centered),
+    [BNORM_FUSED] = EACH_TYPE(sum_rows_fused),
+};
+
+/* Without and with something fused; then BNORM_FROZEN has the loops of BNORM_GRADIENT. */
+static plane_function *const map_planes[2][BNORM_FROZEN + 1][TYPES] = {
+    { [BNORM_NORMALISE] = EACH_TYPE(map_planes_normalise),
+      [BNORM_GRADIENT] = EACH_TYPE(map_planes_gradient),
+      [BNORM_FROZEN] = ANY_TYPE(map_planes_frozen) },
+    { [BNORM_NORMALISE] = EACH_TYPE(map_planes_fused_normalise),
+      [BNORM_GRADIENT] = EACH_TYPE(map_planes_fused_gradient),
+      [BNORM_FROZEN] = EACH_TYPE(map_planes_fused_gradient) },
+};
+static row_function *const map_rows[2][BNORM_FROZEN + 1][TYPES] = {
+    { [BNORM_NORMALISE] = EACH_TYPE(map_rows_normalise),
+      [BNORM_GRADIENT] = EACH_TYPE(map_rows_gradient),
+      [BNORM_FROZEN] = ANY_TYPE(map_rows_frozen) },
+    { [BNORM_NORMALISE] = EACH_TYPE(map_rows_fused_normalise),
+      [BNORM_GRADIENT] = EACH_TYPE(map_rows_fused_gradient),
+      [BNORM_FROZEN] = EACH_TYPE(map_rows_fused_gradient) },
+};
+static column_function *const map_columns[2][BNORM_FROZEN + 1][TYPES] = {
+    { [BNORM_NORMALISE] = EACH_TYPE(map_columns_normalise),
+      [BNORM_GRADIENT] = EACH_TYPE(map_columns_gradient),
+      [BNORM_FROZEN] = ANY_TYPE(map_columns_frozen) },
+    { [BNORM_NORMALISE] = ANY_TYPE(map_columns_fused_normalise),
+      [BNORM_GRADIENT] = ANY_TYPE(map_columns_fused_gradient),
+      [BNORM_FROZEN] = ANY_TYPE(map_columns_fused_gradient) },
+};
+static padded_function *const map_padded[2][BNORM_FROZEN + 1][TYPES] = {
+    { [BNORM_NORMALISE] = EACH_TYPE(map_padded_normalise),
+      [BNORM_GRADIENT] = EACH_TYPE(map_padded_gradient),
+      [BNORM_FROZEN] = ANY_TYPE(map_padded_frozen) },
+    { [BNORM_NORMALISE] = ANY_TYPE(map_padded_fused_normalise),
+      [BNORM_GRADIENT] = ANY_TYPE(map_padded_fused_gradient),
+      [BNORM_FROZEN] = ANY_TYPE(map_padded_fused_gradient) },
+};

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What is computed of a pair, for each map of kernels.h, and what it is computed with. The walks are map_units.inc,
+ * over planes and adjacent rows, and map_columns.inc, over rows apart from each other.
+ */
+#ifndef BNORM_BODY_MAPS_H
+#define BNORM_BODY_MAPS_H
+
+#include "fusion.h"
+#include "pair.h"
+
+/* What a map needs of each channel. */
+typedef struct {
+    pair center, scale, shift, dy_mean, slope, offset;
+} factors;
+
+/* The lanes of a pair that are channels, a bit each; the others are padding, which becomes zero. */
+enum { ALL_LANES = -1 };
+
+static INLINE int first_lanes(size_t n)
+{
+    return (int)(((uint64_t)1 << n) - 1);
+}
+
+/* Of n lanes that there are, the first that are channels. */
+static INLINE size_t count_lanes(int lanes, size_t n)
+{
+    size_t count = 0;
+    while (lanes != ALL_LANES && count < n && (uint32_t)lanes >> count & 1)
+        count++;
+    return lanes == ALL_LANES ? n : count;
+}
+
+static INLINE pair keep_lanes(pair y, int lanes)
+{
+    if (lanes == ALL_LANES)
+        return y;
+    return (pair){ v_select(v_of_bits((uint32_t)lanes), y.a, v_zero()),
+                   v_select(v_of_bits((uint32_t)lanes >> V_LANES), y.b, v_zero()) };
+}
+
+/* ---- y or dx of a pair, of which n lanes count. What is fused are the elements from `at` on of y's layout ---- */
+
+static INLINE pair normalise(pair x, const factors *k)
+{
+    return add(mul(sub(x, k->center), k->scale), k->shift);
+}
+
+static INLINE pair gradient(pair x, pair dz, const factors *k)
+{
+    const pair d = sub(x, k->center), line = add(mul(d, k->slope), k->offset);
+    return mul(accumulate(sub(dz, k->dy_mean), line), k->scale);
+}
+
+static INLINE pair map_normalise(const bnorm_map_job *j, pair x, pair dy, const pair *residual, pair *dz, size_t at,
+                                 size_t n, const factors *k)
+{
+    return normalise(x, k);
+}
+
+static INLINE pair map_gradient(const bnorm_map_job *j, pair x, pair dy, const pair *residual, pair *dz, size_t at,
+                                size_t n, const factors *k)
+{
+    return gradient(x, dy, k);
+}
+
+static INLINE pair map_frozen(const bnorm_map_job *j, pair x, pair dy, const pair *residual, pair *dz, size_t at,
+                              size_t n, const factors *k)
+{
+    return mul(dy, k->scale);
+}
+
+static INLINE pair map_fused_normalise(const bnorm_map_job *j, pair x, pair dy, const pair *residual, pair *dz,
+                                       size_t at, size_t n, const factors *k)
+{
+    return fuse(normalise(x, k), residual, j->fusion, (run){ j->begin, j->end }, at, n);
+}
+
+static INLINE pair map_fused_gradient(const bnorm_map_job *j, pair x, pair dy, const pair *residual, pair *dz,
+                                      size_t at, size_t n, const factors *k)
+{
+    *dz = fuse_backward(dy, normalise(x, k), residual, j->fusion, at, n);
+    return j->map == BNORM_FROZEN ? mul(*dz, k->scale) : gradient(x, *dz, k);
+}
+
+/* ---- Factors: of a unit, whose row repeats in each pair; of lanes of a row; of a seam ---- */
+
+static INLINE factors load_factors(const float *const *k, size_t lane, size_t n)
+{
+    return (factors){ load_f32(k[BNORM_CENTER], BNORM_F32, lane, n), load_f32(k[BNORM_SCALE], BNORM_F32, lane, n),
+                      load_f32(k[BNORM_SHIFT], BNORM_F32, lane, n),  load_f32(k[BNORM_DY_MEAN], BNORM_F32, lane, n),
+                      load_f32(k[BNORM_SLOPE], BNORM_F32, lane, n),  load_f32(k[BNORM_OFFSET], BNORM_F32, lane, n) };
+}
+
+static INLINE factors repeat_factors(const float *const *k, size_t channel, size_t width)
+{
+    return (factors){
+        repeat_row_pair(k[BNORM_CENTER] + channel, width, 0), repeat_row_pair(k[BNORM_SCALE] + channel, width, 0),
+        repeat_row_pair(k[BNORM_SHIFT] + channel, width, 0),  repeat_row_pair(k[BNORM_DY_MEAN] + channel, width, 0),
+        repeat_row_pair(k[BNORM_SLOPE] + channel, width, 0),  repeat_row_pair(k[BNORM_OFFSET] + channel, width, 0)
+    };
+}
+
+static INLINE factors join_factors(const factors *a, const factors *b, size_t n)
+{
+    return (
+        factors){ join_n(a->center, b->center, n),   join_n(a->scale, b->scale, n), join_n(a->shift, b->shift, n),
+                  join_n(a->dy_mean, b->dy_mean, n), join_n(a->slope, b->slope, n), join_n(a->offset, b->offset, n) };
+}
+
+/* Planes: the factors of a unit and of the one before stay in registers. */
+typedef struct {
+    factors before, now;
+} plane_factors;
+
+static INLINE void next_plane(plane_factors *f, const float *const *k, size_t unit, size_t units, size_t width)
+{
+    f->before = f->now;
+    if (unit < units)
+        f->now = repeat_factors(k, unit * width, width);
+}
+
+static INLINE factors across_plane(const plane_factors *f, size_t rest)
+{
+    return join_factors(&f->before, &f->now, rest);
+}
+
+static INLINE factors within_plane(const plane_factors *f, size_t lane)
+{
+    return f->now;
+}
+
+/* Rows: a factor for each lane, in memory; and for the seam, those of a row's last lanes and then of its first. */
+typedef struct {
+    const float *k[BNORM_COEFFICIENTS];
+    const float *seam[BNORM_COEFFICIENTS];
+} row_factors;
+
+static INLINE void next_row(row_factors *f, const float *const *k, size_t unit, size_t units, size_t width)
+{
+}
+
+static INLINE factors across_row(const row_factors *f, size_t rest)
+{
+    return load_factors(f->seam, PAIR - rest, PAIR);
+}
+
+static INLINE factors within_row(const row_factors *f, size_t lane)
+{
+    return load_factors(f->k, lane, PAIR);
+}
+
+/* A row by itself: what lies between rows may be another task's. */
+static INLINE void begin_row(bnorm_map_job *j, const bnorm_rows *r, size_t row, bool backward)
+{
+    j->begin = j->at + row * (backward ? r->dy_stride : r->y_stride);
+    j->end = j->begin + r->used;
+}
+
+/* ---- Prefetch and alignment ---- */
+
+static INLINE void fetch_inputs(const bnorm_map_job *j, size_t l, bool backward)
+{
+    if (l >= j->fetch_until)
+        return;
+    fetch_pair(j->x, j->x_type, l + j->x_fetch);
+    if (backward)
+        fetch_pair(j->dy, j->dy_type, l + j->dy_fetch);
+}
+
+/* Lanes before the first at which y is aligned to a vector. */
+static INLINE size_t lanes_to_aligned(const void *y, bnorm_dtype type)
+{
+    return V_LANES == 1 ? 0 : (0 - (uintptr_t)y) % STORE_BYTES / bnorm_size_of(type);
+}
+
+/* ---- The walks of maps.inc ---- */
+
+enum {
+    is_backward_normalise = 0,
+    is_backward_gradient = 1,
+    is_backward_frozen = 1,
+    is_backward_fused_normalise = 0,
+    is_backward_fused_gradient = 1,
+    is_fused_normalise = 0,
+    is_fused_gradient = 0,
+    is_fused_frozen = 0,
+    is_fused_fused_normalise = 1,
+    is_fused_fused_gradient = 1
+};
+
+typedef void plane_function(bnorm_map_job j, plane_factors f, size_t units, size_t lanes, size_t width, size_t head);
+typedef void row_function(bnorm_map_job j, row_factors f, size_t units, size_t lanes, size_t width, size_t head);
+typedef void column_function(bnorm_map_job j, const bnorm_rows *r, size_t rows_at_once);
+typedef void padded_function(bnorm_map_job j, size_t rows, int lanes);
+
+#endif

@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Pairs of vectors: as many lanes as one store of 16-bit values fills. All loops go in pairs. Loads and stores by type,
+ * arithmetic, and the prefetch of what a pair comes from. Written against the vector header included before.
+ */
+#ifndef BNORM_BODY_PAIR_H
+#define BNORM_BODY_PAIR_H
+
+#include <string.h>
+
+#include "../element.h"
+#include "../kernels.h"
+
+typedef struct {
+    v_f32 a, b;
+} pair;
+
+enum {
+    PAIR = 2 * V_LANES, /* lanes */
+    PAIRS = BNORM_TILE / PAIR, /* of a tile */
+    STORE_BYTES = V_LANES * sizeof(float) /* of a vector: what a non-temporal store must be aligned to */
+};
+
+static inline size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* How many of n lanes lie behind the first `before`. */
+static inline size_t lanes_behind(size_t n, size_t before)
+{
+    return n > before ? n - before : 0;
+}
+
+/* ---- Arithmetic ---- */
+
+static INLINE pair zero_pair(void)
+{
+    return (pair){ v_zero(), v_zero() };
+}
+
+static INLINE pair repeat(float value)
+{
+    return (pair){ v_set1(value), v_set1(value) };
+}
+
+static INLINE pair add(pair x, pair y)
+{
+    return (pair){ v_add(x.a, y.a), v_add(x.b, y.b) };
+}
+
+static INLINE pair sub(pair x, pair y)
+{
+    return (pair){ v_sub(x.a, y.a), v_sub(x.b, y.b) };
+}
+
+static INLINE pair mul(pair x, pair y)
+{
+    return (pair){ v_mul(x.a, y.a), v_mul(x.b, y.b) };
+}
+
+/* add(sum, term) on the ports of the multiplier. */
+static INLINE pair accumulate(pair sum, pair term)
+{
+    return (pair){ v_accumulate(sum.a, term.a), v_accumulate(sum.b, term.b) };
+}
+
+/* Zero from lane n on. */
+static INLINE pair keep_n(pair x, size_t n)
+{
+    return (pair){ n < V_LANES ? v_keep_n(x.a, n) : x.a, n < PAIR ? v_keep_n(x.b, lanes_behind(n, V_LANES)) : x.b };
+}
+
+/* The first n lanes of x, then those of y. */
+static INLINE pair join_n(pair x, pair y, size_t n)
+{
+    return (pair){ n < V_LANES ? v_join_n(x.a, y.a, n) : x.a, v_join_n(x.b, y.b, lanes_behind(n, V_LANES)) };
+}
+
+/*
+ * ---- Loads and stores of the first n lanes of a pair, whose first element is a tensor's i-th: load_T (zero behind
+ * them), store_T, and stream_T, non-temporal, of all lanes, to where a vector is aligned. T is f32, bf16, f16, or
+ * `any`, which alone looks at the type. ----
+ */
+
+static INLINE v_f32 load_vector_n(const float *x, size_t n)
+{
+    if (V_MASKED)
+        return v_load_n(x, smaller(n, V_LANES));
+    return n >= V_LANES ? v_load(x) : n ? v_load_n(x, n) : v_zero();
+}
+
+static INLINE void store_vector_n(float *y, v_f32 value, size_t n)
+{
+    if (n >= V_LANES)
+        v_store(y, value);
+    else if (n)
+        v_store_n(y, value, n);
+}
+
+static INLINE pair load_f32(const void *tensor, bnorm_dtype type, size_t i, size_t n)
+{
+    const float *x = (const float *)tensor + i;
+    if (n >= PAIR)
+        return (pair){ v_load(x), v_load(x + V_LANES) };
+    return (pair){ load_vector_n(x, n), load_vector_n(x + V_LANES, lanes_behind(n, V_LANES)) };
+}
+
+static INLINE void store_f32(void *tensor, bnorm_dtype type, size_t i, size_t n, pair value)
+{
+    float *y = (float *)tensor + i;
+    store_vector_n(y, value.a, n);
+    store_vector_n(y + V_LANES, value.b, lanes_behind(n, V_LANES));
+}
+
+static INLINE void stream_f32(void *tensor, bnorm_dtype type, size_t i, pair value)
+{
+    float *y = (float *)tensor + i;
+    v_stream(y, value.a);
+    v_stream(y + V_LANES, value.b);
+}
+
+#define SIXTEEN_BITS(T) \
+    static INLINE pair from_##T(v_u16 halves) \
+    { \
+        v_f32 x[2]; \
+        v_of_##T(x, halves); \
+        return (pair){ x[0], x[1] }; \
+    } \
+    static INLINE v_u16 to_##T(pair value) \
+    { \
+        const v_f32 x[2] = { value.a, value.b }; \
+        return v_to_##T(x); \
+    } \
+    static INLINE pair load_##T(const void *tensor, bnorm_dtype type, size_t i, size_t n) \
+    { \
+        const uint16_t *x = (const uint16_t *)tensor + i; \
+        return n >= PAIR ? from_##T(v_load_u16(x)) : n ? from_##T(v_load_u16_n(x, n)) : zero_pair(); \
+    } \
+    static INLINE void store_##T(void *tensor, bnorm_dtype type, size_t i, size_t n, pair value) \
+    { \
+        uint16_t *y = (uint16_t *)tensor + i; \
+        if (n >= PAIR) \
+            v_store_u16(y, to_##T(value)); \
+        else if (n) \
+            v_store_u16_n(y, to_##T(value), n); \
+    } \
+    static INLINE void stream_##T(void *tensor, bnorm_dtype type, size_t i, pair value) \
+    { \
+        v_stream_u16((uint16_t *)tensor + i, to_##T(value)); \
+    }
+SIXTEEN_BITS(bf16)
+SIXTEEN_BITS(f16)
+#undef SIXTEEN_BITS
+
+/* What each type does, by the type. */
+#define BY_TYPE(what) \
+    switch (bnorm_known_type(type)) { \
+    case BNORM_BF16: \
+        what(bf16); \
+    case BNORM_F16: \
+        what(f16); \
+    default: \
+        what(f32); \
+    }
+
+static INLINE pair load_any(const void *tensor, bnorm_dtype type, size_t i, size_t n)
+{
+#define LOAD(T) return load_##T(tensor, type, i, n)
+    BY_TYPE(LOAD)
+#undef LOAD
+}
+
+static INLINE void store_any(void *tensor, bnorm_dtype type, size_t i, size_t n, pair value)
+{
+#define STORE(T) \
+    store_##T(tensor, type, i, n, value); \
+    break
+    BY_TYPE(STORE)
+#undef STORE
+}
+
+static INLINE void stream_any(void *tensor, bnorm_dtype type, size_t i, pair value)
+{
+#define STREAM(T) \
+    stream_##T(tensor, type, i, value); \
+    break
+    BY_TYPE(STREAM)
+#undef STREAM
+}
+#undef BY_TYPE
+
+/* ---- A row of `width` lanes, repeated ---- */
+
+static NOINLINE void repeat_row(float *lanes, const float *row, size_t width, size_t times)
+{
+    do {
+        memcpy(lanes, row, width * sizeof(*row));
+        lanes += width;
+    } while (--times);
+}
+
+/* The i-th pair of a tile in which a row of `width` lanes repeats, a divisor of the tile. */
+static INLINE pair repeat_row_pair(const float *row, size_t width, size_t i)
+{
+    BNORM_ALIGNED float lanes[PAIR];
+    const size_t lane = i * PAIR % width;
+    if (width == 1)
+        return repeat(*row);
+    if (width % V_LANES == 0)
+        return (pair){ v_load(row + lane), v_load(row + (lane + V_LANES) % width) };
+    repeat_row(lanes, row, width, PAIR / width);
+    return load_f32(lanes, BNORM_F32, 0, PAIR);
+}
+
+/* ---- Prefetch: the lines of a pair of elements from the i-th on ---- */
+
+static INLINE void fetch_pair(const void *tensor, bnorm_dtype type, size_t i)
+{
+    const char *p = bnorm_elements(tensor, type, i);
+    for (size_t b = 0; b < PAIR * bnorm_size_of(type); b += BNORM_LINE)
+        v_fetch(p + b);
+}
+
+/* The same for a tile, to the second cache: more of them than the first has places for lines on their way. */
+static INLINE void fetch_tile(const void *tensor, bnorm_dtype type, size_t i)
+{
+    const char *p = bnorm_elements(tensor, type, i);
+    for (size_t b = 0; b < BNORM_TILE * bnorm_size_of(type); b += BNORM_LINE)
+        v_fetch_far(p + b);
+}
+
+#endif

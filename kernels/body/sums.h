@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What is summed of a pair, for each kind of terms of kernels.h, and where the sums go. The walks are sum_planes.inc
+ * and sum_rows.inc.
+ */
+#ifndef BNORM_BODY_SUMS_H
+#define BNORM_BODY_SUMS_H
+
+#include "fusion.h"
+#include "pair.h"
+
+/* Σd and Σd·d, or Σe, Σe·d and, for some terms, Σd: docs/numerics.md. */
+typedef struct {
+    pair sum, product, d;
+} sums;
+
+/* What the terms of a pair are made of besides its elements. */
+typedef struct {
+    pair pivot, dy_pivot, scale, shift;
+} about;
+
+enum {
+    sums_of_deviations = 1,
+    sums_of_squares = 2,
+    sums_of_products = 2,
+    sums_of_fused = 2,
+    sums_of_centered = 3,
+    has_dy_deviations = 0,
+    has_dy_squares = 0,
+    has_dy_products = 1,
+    has_dy_fused = 1,
+    has_dy_centered = 1,
+    has_residual_deviations = 0,
+    has_residual_squares = 0,
+    has_residual_products = 0,
+    has_residual_fused = 1,
+    has_residual_centered = 0
+};
+
+static INLINE sums add_sums(sums a, sums b)
+{
+    return (sums){ add(a.sum, b.sum), add(a.product, b.product), add(a.d, b.d) };
+}
+
+static INLINE sums no_sums(void)
+{
+    return (sums){ zero_pair(), zero_pair(), zero_pair() };
+}
+
+/*
+ * Adds the terms of n lanes of x and dy. Lanes behind them are zero: these add +0, which changes no sum, as none is
+ * ever -0. Of `fused`, dy and the residual are the elements from `at` on of y's layout.
+ */
+static INLINE void add_deviations(sums *s, pair x, pair dy, const pair *residual, size_t n, const about *k,
+                                  const bnorm_fusion *f, size_t at)
+{
+    s->sum = accumulate(s->sum, keep_n(sub(x, k->pivot), n));
+}
+
+static INLINE void add_squares(sums *s, pair x, pair dy, const pair *residual, size_t n, const about *k,
+                               const bnorm_fusion *f, size_t at)
+{
+    const pair d = keep_n(sub(x, k->pivot), n);
+    s->sum = accumulate(s->sum, d);
+    s->product = add(s->product, mul(d, d));
+}
+
+static INLINE void add_products(sums *s, pair x, pair dy, const pair *residual, size_t n, const about *k,
+                                const bnorm_fusion *f, size_t at)
+{
+    const pair d = keep_n(sub(x, k->pivot), n);
+    s->sum = accumulate(s->sum, dy);
+    s->product = add(s->product, mul(dy, d));
+}
+
+static INLINE void add_centered(sums *s, pair x, pair dy, const pair *residual, size_t n, const about *k,
+                                const bnorm_fusion *f, size_t at)
+{
+    const pair d = keep_n(sub(x, k->pivot), n), e = keep_n(sub(dy, k->dy_pivot), n);
+    s->sum = accumulate(s->sum, e);
+    s->product = add(s->product, mul(e, d));
+    s->d = accumulate(s->d, d);
+}
+
+static INLINE void add_fused(sums *s, pair x, pair dy, const pair *residual, size_t n, const about *k,
+                             const bnorm_fusion *f, size_t at)
+{
+    const pair d = sub(x, k->pivot), z = add(mul(d, k->scale), k->shift);
+    const pair dz = keep_n(fuse_backward(dy, z, residual, f, at, n), n);
+    s->sum = accumulate(s->sum, dz);
+    s->product = add(s->product, mul(dz, keep_n(d, n)));
+}
+
+/* ---- Where lanes of a super-row are ---- */
+
+typedef struct {
+    size_t run, row; /* super-row of the run */
+} place;
+
+static INLINE place place_of(const bnorm_walk *w, size_t super_row)
+{
+    return (place){ super_row / w->run_super_rows, super_row % w->run_super_rows };
+}
+
+static INLINE size_t element_at(const bnorm_reach *reach, place at)
+{
+    return at.run * reach->run_stride + at.row * reach->super_row_stride;
+}
+
+/* Moves on by super-rows of one run. */
+static INLINE place step(const bnorm_walk *w, place at, size_t rows)
+{
+    at.row += rows;
+    return at.row < w->run_super_rows ? at : (place){ at.run + 1, 0 };
+}
+
+/* The same through any number of runs. */
+static INLINE place step_far(const bnorm_walk *w, place at, size_t rows)
+{
+    for (at.row += rows; at.row >= w->run_super_rows; at.row -= w->run_super_rows)
+        at.run++;
+    return at;
+}
+
+/* The lanes of a super-row: the last one of a run may be short. */
+static INLINE size_t super_row_lanes(const bnorm_walk *w, size_t row)
+{
+    return smaller(w->folded, w->run_rows - row * w->folded) * w->width;
+}
+
+/* ---- From a row of `width` lanes to those of a tile or a super-row, and back ---- */
+
+/* Rows of what terms are made of; those that no terms use may be missing. */
+typedef struct {
+    const float *pivot, *dy_pivot, *scale, *shift;
+} about_rows;
+
+static INLINE about load_about(const about_rows *rows, size_t lane, size_t n)
+{
+    about k = { load_f32(rows->pivot, BNORM_F32, lane, n), zero_pair(), zero_pair(), zero_pair() };
+    if (rows->dy_pivot)
+        k.dy_pivot = load_f32(rows->dy_pivot, BNORM_F32, lane, n);
+    if (rows->scale) {
+        k.scale = load_f32(rows->scale, BNORM_F32, lane, n);
+        k.shift = load_f32(rows->shift, BNORM_F32, lane, n);
+    }
+    return k;
+}
+
+static INLINE void load_tile_about(about *k, const bnorm_collection *c, size_t channel, size_t width)
+{
+    for (size_t p = 0; p < PAIRS; p++) {
+        k[p] = (about){ repeat_row_pair(c->pivot + channel, width, p), zero_pair(), zero_pair(), zero_pair() };
+        if (c->dy_pivot)
+            k[p].dy_pivot = repeat_row_pair(c->dy_pivot + channel, width, p);
+        if (c->scale) {
+            k[p].scale = repeat_row_pair(c->scale + channel, width, p);
+            k[p].shift = repeat_row_pair(c->shift + channel, width, p);
+        }
+    }
+}
+
+/* Row r + row r + (rows - half), until one is left. */
+static NOINLINE void reduce_rows(float *lanes, size_t rows, size_t width)
+{
+    while (rows > 1) {
+        const size_t half = rows / 2;
+        const float *upper = lanes + (rows - half) * width;
+        for (size_t l = 0; l < half * width; l++)
+            lanes[l] += upper[l];
+        rows -= half;
+    }
+}
+
+/* The sums of a row, from those of a tile. */
+static INLINE void reduce_tile(float *row, size_t width, const pair *tile)
+{
+    BNORM_ALIGNED float lanes[BNORM_TILE];
+    v_f32 vectors[2 * PAIRS];
+    for (size_t p = 0; p < PAIRS; p++) {
+        vectors[2 * p] = tile[p].a;
+        vectors[2 * p + 1] = tile[p].b;
+        if (width > 1)
+            store_f32(lanes, BNORM_F32, p * PAIR, PAIR, tile[p]);
+    }
+    if (width == 1) {
+        *row = v_fold(vectors);
+    } else {
+        reduce_rows(lanes, BNORM_TILE / width, width);
+        memcpy(row, lanes, width * sizeof(*row));
+    }
+}
+
+static INLINE void store_tile_sums(const bnorm_collection *c, size_t channel, size_t width, const sums *s, int count)
+{
+    pair sum[PAIRS], product[PAIRS], d[PAIRS];
+    for (size_t p = 0; p < PAIRS; p++) {
+        sum[p] = s[p].sum;
+        product[p] = s[p].product;
+        d[p] = s[p].d;
+    }
+    reduce_tile(c->sum[0] + channel, width, sum);
+    if (count >= 2)
+        reduce_tile(c->sum[1] + channel, width, product);
+    if (count == 3)
+        reduce_tile(c->sum[2] + channel, width, d);
+}
+
+static INLINE void join_lanes(float *chunk, size_t lane, pair group, size_t n, bool first)
+{
+    store_f32(chunk, BNORM_F32, lane, n, first ? group : add(load_f32(chunk, BNORM_F32, lane, n), group));
+}
+
+/* The sums of a group, of n lanes from `lane` on, join those of the chunk, which the first group begins. */
+static INLINE void join_sums(float *const *chunk, size_t lane, const sums *group, size_t n, bool first, int count)
+{
+    join_lanes(chunk[0], lane, group->sum, n, first);
+    if (count >= 2)
+        join_lanes(chunk[1], lane, group->product, n, first);
+    if (count == 3)
+        join_lanes(chunk[2], lane, group->d, n, first);
+}
+
+/* Lanes of a super-row of several rows: what terms are made of, repeated for each row, and sums. */
+typedef struct {
+    BNORM_ALIGNED float about[4][BNORM_MAX_FOLDED];
+    BNORM_ALIGNED float sum[BNORM_SUMS][BNORM_MAX_FOLDED];
+} folded_rows;
+
+static INLINE const float *fold_row(float *lanes, const bnorm_walk *w, const float *rows, size_t unit)
+{
+    if (!rows || w->folded == 1)
+        return rows ? rows + unit * w->width : NULL;
+    repeat_row(lanes, rows + unit * w->width, w->width, w->folded);
+    return lanes;
+}
+
+static INLINE about_rows fold_about(folded_rows *f, const bnorm_walk *w, const bnorm_collection *c, size_t unit)
+{
+    return (about_rows){ fold_row(f->about[0], w, c->pivot, unit), fold_row(f->about[1], w, c->dy_pivot, unit),
+                         fold_row(f->about[2], w, c->scale, unit), fold_row(f->about[3], w, c->shift, unit) };
+}
+
+/* Where a chunk's sums of each lane of the super-row are, and how they become those of a row. */
+static INLINE void chunk_lanes(float **sum, folded_rows *f, const bnorm_walk *w, const bnorm_collection *c, size_t unit)
+{
+    for (int i = 0; i < bnorm_sums_of(c->terms); i++)
+        sum[i] = w->folded > 1 ? f->sum[i] : c->sum[i] + unit * w->width;
+}
+
+static INLINE void reduce_chunk(folded_rows *f, const bnorm_walk *w, const bnorm_collection *c, size_t unit)
+{
+    for (int i = 0; w->folded > 1 && i < bnorm_sums_of(c->terms); i++) {
+        reduce_rows(f->sum[i], w->folded, w->width);
+        memcpy(c->sum[i] + unit * w->width, f->sum[i], w->width * sizeof(*f->sum[i]));
+    }
+}
+
+#endif
