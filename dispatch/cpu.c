@@ -38,6 +38,9 @@ unsigned bnorm_cpu_detect(void)
     cpu |= ebx & bit_AVX512BW ? BNORM_CPU_AVX512BW : 0;
     cpu |= ebx & bit_AVX512DQ ? BNORM_CPU_AVX512DQ : 0;
     cpu |= ebx & bit_AVX512VL ? BNORM_CPU_AVX512VL : 0;
+    enum { AVX512BF16 = 1 << 5 }; /* of EAX, of the next list */
+    if (eax && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && eax & AVX512BF16)
+        cpu |= BNORM_CPU_AVX512BF16;
     return cpu;
 }
 

@@ -122,6 +122,7 @@ static bnorm_map_job job_at(const work *w, size_t image, size_t block, size_t po
     const bnorm_geometry *g = w->geometry;
     bnorm_map_job j = {
         .map = w->job->map,
+        .bf16_fast = bnorm_runs(BNORM_CPU_AVX512BF16),
         .x_type = g->in.dtype,
         .dy_type = g->out.dtype,
         .y_type = w->y_layout->dtype,

@@ -164,6 +164,7 @@ static INLINE bool bnorm_uses(bnorm_map map, int coefficient)
 typedef struct bnorm_map_job {
     bnorm_map map;
     bool stream; /* non-temporal stores to y; drain() before another thread reads it */
+    bool bf16_fast; /* the CPU has BNORM_CPU_AVX512BF16 */
     bnorm_dtype x_type, dy_type, y_type;
     const void *x, *dy; /* NULL where nothing asks for it */
     void *y; /* NULL: only dresidual is wanted */
@@ -230,6 +231,7 @@ enum {
     BNORM_CPU_AVX512DQ = 1 << 6,
     BNORM_CPU_AVX512VL = 1 << 7,
     BNORM_CPU_NEON = 1 << 8,
+    BNORM_CPU_AVX512BF16 = 1 << 12, /* no kernels ask for it: they use it where it is */
     BNORM_CPU_SVE128 = 1 << 9, /* SVE with vectors of that many bits, and no others */
     BNORM_CPU_SVE256 = 1 << 10,
     BNORM_CPU_SVE512 = 1 << 11,

@@ -34,6 +34,32 @@ static void convert(const bnorm_kernels *kernels, const void *x, bnorm_dtype fro
     kernels->drain();
 }
 
+/* y = (0 - 0) * 1 + value, of tensors that are all of the type: it has loops of its own. */
+static void write_shifts(const bnorm_kernels *kernels, const float *values, void *y, bnorm_dtype type, size_t count,
+                         bool stream, bool fast)
+{
+    uint16_t *const x = calloc(count, sizeof(*x));
+    float *const zeros = calloc(2 * count, sizeof(*zeros)), *const ones = zeros + count;
+    for (size_t i = 0; i < count; i++)
+        ones[i] = 1.0f;
+    const bnorm_rows r = { .job = { .stream = stream,
+                                    .bf16_fast = fast,
+                                    .x_type = type,
+                                    .y_type = type,
+                                    .x = x,
+                                    .y = y,
+                                    .k = { zeros, ones, values } },
+                           .rows = 1,
+                           .width = count,
+                           .used = count,
+                           .x_stride = count,
+                           .y_stride = count };
+    kernels->apply_rows(&r);
+    kernels->drain();
+    free(x);
+    free(zeros);
+}
+
 static void check_reading(bnorm_dtype type)
 {
     buffer halves = buffer_new(VALUES * sizeof(uint16_t), FLUSH_END),
@@ -82,6 +108,16 @@ static float *hard_to_write(bnorm_dtype type, size_t *count)
     return values;
 }
 
+static bool all_written(bnorm_dtype type, const uint16_t *written, const float *values, size_t count, bool zero)
+{
+    bool right = true;
+    for (size_t i = 0; i < count; i++) {
+        const float value = zero && values[i] == 0 ? 0.0f : values[i]; /* 0 + -0 is +0 */
+        right = right && (isnan(value) ? isnan(of_half(type, written[i])) : written[i] == halve(type, value));
+    }
+    return right;
+}
+
 static void check_writing(bnorm_dtype type)
 {
     size_t count;
@@ -100,11 +136,12 @@ static void check_writing(bnorm_dtype type)
             check_context("%s, %s%s", type_name(type), kernels->name, stream ? ", past the caches" : "");
             memset(halves.data, 0x5a, halves.bytes);
             convert(kernels, values, BNORM_F32, halves.data, type, count, stream);
-            right = true;
-            for (size_t i = 0; i < count; i++)
-                right = right &&
-                        (isnan(values[i]) ? isnan(of_half(type, written[i])) : written[i] == halve(type, values[i]));
-            check(right, "a value is written wrongly");
+            check(all_written(type, written, values, count, false), "a value is written wrongly");
+            for (int fast = 0; fast <= bnorm_runs(BNORM_CPU_AVX512BF16); fast++) {
+                memset(halves.data, 0x5a, halves.bytes);
+                write_shifts(kernels, values, halves.data, type, count, stream, fast);
+                check(all_written(type, written, values, count, true), "by a loop for the type, a value is written wrongly");
+            }
         }
     free(values);
     buffer_free(&halves);

@@ -774,6 +774,7 @@ static void check_apply_planes(trial *t)
                       p.lanes,   p.lanes,      p.lanes, p.job.k, channel_in_plane, width };
     check_lines(&l, y, expected);
     bnorm_planes typed = p;
+    typed.job.bf16_fast = bnorm_runs(BNORM_CPU_AVX512BF16);
     typed.job.x_type = x_type;
     typed.job.dy_type = dy_type;
     typed.job.y_type = any_type(t);
@@ -824,6 +825,7 @@ static void check_apply_rows(trial *t)
                       stride,    r.dy_stride,  stride, r.job.k, channel_in_row, n };
     check_lines(&l, y, expected);
     bnorm_rows typed = r;
+    typed.job.bf16_fast = bnorm_runs(BNORM_CPU_AVX512BF16);
     typed.job.x_type = x_type;
     typed.job.dy_type = dy_type;
     typed.job.y_type = any_type(t);

@@ -40,7 +40,9 @@ static bnorm_map_job complete(const bnorm_map_job *given)
 
 static int type_of(const bnorm_map_job *j)
 {
-    return j->x_type == j->dy_type && j->x_type == j->y_type ? (int)j->x_type : ANY;
+    if (j->x_type != j->dy_type || j->x_type != j->y_type)
+        return ANY;
+    return j->x_type == BNORM_BF16 && j->bf16_fast ? BF16_FAST : (int)j->x_type;
 }
 
 /* Behind `lanes` lanes that are done, all tensors being adjacent. */

@@ -10,6 +10,7 @@
 #define JOIN(a, b) JOIN_EXPANDED(a, b)
 #define JOIN_EXPANDED(a, b) a##b
 
+#define TARGET
 #define T f32
 #include "typed.inc"
 #undef T
@@ -27,10 +28,18 @@
 #include "typed.inc"
 #include "mixed.inc"
 #undef T
+#undef TARGET
+#if defined(V_BF16_TARGET) && !defined(BNORM_NO_BF16)
+#define TARGET V_BF16_TARGET
+#define T bf16_fast
+#include "typed_maps.inc"
+#undef T
+#undef TARGET
+#endif
 
 /* ---- Which of them: by arithmetic and type ---- */
 
-enum { ANY = BNORM_F16 + 1, TYPES };
+enum { ANY = BNORM_F16 + 1, BF16_FAST, TYPES };
 
 #if V_TYPED && !defined(BNORM_NO_BF16)
 #define BF16(walk) walk##_bf16
@@ -42,25 +51,32 @@ enum { ANY = BNORM_F16 + 1, TYPES };
 #else
 #define F16(walk) walk##_any
 #endif
-#define EACH_TYPE(walk) { walk##_f32, BF16(walk), F16(walk), walk##_any } /* in the order of bnorm_dtype */
-#define ANY_TYPE(walk) { walk##_any, walk##_any, walk##_any, walk##_any }
+#if defined(V_BF16_TARGET) && !defined(BNORM_NO_BF16)
+#define FAST(walk) walk##_bf16_fast
+#else
+#define FAST(walk) BF16(walk)
+#endif
+/* In the order of bnorm_dtype, and then of the enumeration above. */
+#define EACH_SUM(walk) { walk##_f32, BF16(walk), F16(walk), walk##_any, BF16(walk) }
+#define EACH_TYPE(walk) { walk##_f32, BF16(walk), F16(walk), walk##_any, FAST(walk) }
+#define ANY_TYPE(walk) { walk##_any, walk##_any, walk##_any, walk##_any, walk##_any }
 
 typedef void sum_function(const bnorm_walk *w, const bnorm_collection *c);
 
 static sum_function *const sum_planes[][TYPES] = {
-    [BNORM_DEVIATIONS] = ANY_TYPE(sum_planes_deviations), [BNORM_SQUARES] = EACH_TYPE(sum_planes_squares),
-    [BNORM_PRODUCTS] = EACH_TYPE(sum_planes_products),    [BNORM_CENTERED] = ANY_TYPE(sum_planes_centered),
-    [BNORM_FUSED] = EACH_TYPE(sum_planes_fused),
+    [BNORM_DEVIATIONS] = ANY_TYPE(sum_planes_deviations), [BNORM_SQUARES] = EACH_SUM(sum_planes_squares),
+    [BNORM_PRODUCTS] = EACH_SUM(sum_planes_products),    [BNORM_CENTERED] = ANY_TYPE(sum_planes_centered),
+    [BNORM_FUSED] = EACH_SUM(sum_planes_fused),
 };
 static sum_function *const sum_runs[][TYPES] = {
-    [BNORM_DEVIATIONS] = ANY_TYPE(sum_runs_deviations), [BNORM_SQUARES] = EACH_TYPE(sum_runs_squares),
-    [BNORM_PRODUCTS] = EACH_TYPE(sum_runs_products),    [BNORM_CENTERED] = ANY_TYPE(sum_planes_centered),
-    [BNORM_FUSED] = EACH_TYPE(sum_planes_fused),
+    [BNORM_DEVIATIONS] = ANY_TYPE(sum_runs_deviations), [BNORM_SQUARES] = EACH_SUM(sum_runs_squares),
+    [BNORM_PRODUCTS] = EACH_SUM(sum_runs_products),    [BNORM_CENTERED] = ANY_TYPE(sum_planes_centered),
+    [BNORM_FUSED] = EACH_SUM(sum_planes_fused),
 };
 static sum_function *const sum_rows[][TYPES] = {
-    [BNORM_DEVIATIONS] = ANY_TYPE(sum_rows_deviations), [BNORM_SQUARES] = EACH_TYPE(sum_rows_squares),
-    [BNORM_PRODUCTS] = EACH_TYPE(sum_rows_products),    [BNORM_CENTERED] = ANY_TYPE(sum_rows_centered),
-    [BNORM_FUSED] = EACH_TYPE(sum_rows_fused),
+    [BNORM_DEVIATIONS] = ANY_TYPE(sum_rows_deviations), [BNORM_SQUARES] = EACH_SUM(sum_rows_squares),
+    [BNORM_PRODUCTS] = EACH_SUM(sum_rows_products),    [BNORM_CENTERED] = ANY_TYPE(sum_rows_centered),
+    [BNORM_FUSED] = EACH_SUM(sum_rows_fused),
 };
 
 /* Without and with something fused; then BNORM_FROZEN has the loops of BNORM_GRADIENT. */

@@ -153,6 +153,26 @@ SIXTEEN_BITS(bf16)
 SIXTEEN_BITS(f16)
 #undef SIXTEEN_BITS
 
+/* bf16 with the CPU's own conversion of whole pairs. */
+#ifdef V_BF16_TARGET
+#define load_bf16_fast load_bf16
+
+static INLINE V_BF16_TARGET void stream_bf16_fast(void *tensor, bnorm_dtype type, size_t i, pair value)
+{
+    const v_f32 x[2] = { value.a, value.b };
+    v_stream_u16((uint16_t *)tensor + i, v_to_bf16_fast(x));
+}
+
+static INLINE V_BF16_TARGET void store_bf16_fast(void *tensor, bnorm_dtype type, size_t i, size_t n, pair value)
+{
+    const v_f32 x[2] = { value.a, value.b };
+    if (n >= PAIR)
+        v_store_u16((uint16_t *)tensor + i, v_to_bf16_fast(x));
+    else
+        store_bf16(tensor, type, i, n, value);
+}
+#endif
+
 /* What each type does, by the type. */
 #define BY_TYPE(what) \
     switch (bnorm_known_type(type)) { \

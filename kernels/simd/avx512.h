@@ -142,12 +142,29 @@ static inline v_u16 v_to_bf16(const v_f32 *pair)
     static const _Alignas(64) uint16_t odd[32] = { 1,  3,  5,  7,  9,  11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31,
                                                    33, 35, 37, 39, 41, 43, 45, 47, 49, 51, 53, 55, 57, 59, 61, 63 };
     __m512i low = v_rounded_bf16(pair[0]), high = v_rounded_bf16(pair[1]);
-    if (_mm512_cmp_ps_mask(pair[0], pair[1], _CMP_UNORD_Q)) { /* seldom */
+    if (__builtin_expect(_mm512_cmp_ps_mask(pair[0], pair[1], _CMP_UNORD_Q), 0)) {
         low = v_quiet_bf16(low, pair[0]);
         high = v_quiet_bf16(high, pair[1]);
     }
     return _mm512_permutex2var_epi16(low, _mm512_load_si512(odd), high);
 }
+
+/*
+ * With AVX512_BF16, whose conversion takes subnormal numbers for 0, and gives the same bits for all others. In functions
+ * of their own, as not every CPU has it that has the rest.
+ */
+#if defined(__GNUC__) && !defined(V_EMULATED)
+#define V_BF16_TARGET __attribute__((target("avx512bf16")))
+
+static inline V_BF16_TARGET v_u16 v_to_bf16_fast(const v_f32 *pair)
+{
+    enum { SUBNORMAL = 0x20 };
+    const __mmask16 a = _mm512_fpclass_ps_mask(pair[0], SUBNORMAL), b = _mm512_fpclass_ps_mask(pair[1], SUBNORMAL);
+    if (__builtin_expect(!_kortestz_mask16_u8(a, b), 0))
+        return v_to_bf16(pair);
+    return (__m512i)_mm512_cvtne2ps_pbh(pair[1], pair[0]);
+}
+#endif
 
 static inline void v_of_f16(v_f32 *pair, v_u16 h)
 {
