@@ -25,6 +25,10 @@ enum { BNORM_HAS_F16 = 0 };
 enum { BNORM_HAS_F16 = 1 };
 #endif
 
+#if !defined(BNORM_NO_BF16) || !defined(BNORM_NO_F16)
+#define BNORM_SEVERAL_TYPES
+#endif
+
 static inline bool bnorm_has_type(bnorm_dtype type)
 {
     return type == BNORM_F32 || (BNORM_HAS_BF16 && type == BNORM_BF16) || (BNORM_HAS_F16 && type == BNORM_F16);

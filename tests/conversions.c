@@ -140,7 +140,8 @@ static void check_writing(bnorm_dtype type)
             for (int fast = 0; fast <= bnorm_runs(BNORM_CPU_AVX512BF16); fast++) {
                 memset(halves.data, 0x5a, halves.bytes);
                 write_shifts(kernels, values, halves.data, type, count, stream, fast);
-                check(all_written(type, written, values, count, true), "by a loop for the type, a value is written wrongly");
+                check(all_written(type, written, values, count, true),
+                      "by a loop for the type, a value is written wrongly");
             }
         }
     free(values);

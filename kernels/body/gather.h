@@ -71,19 +71,19 @@ static void add_gathered(sums *s, const bnorm_collection *c, size_t n, const abo
         const size_t i = p * PAIR, lanes = smaller(n - i, PAIR);
         switch (c->terms) {
         case BNORM_DEVIATIONS:
-            add_deviations_any(&s[p], c, i, i, lanes, &k[p]);
+            MIXED(add_deviations)(&s[p], c, i, i, lanes, &k[p]);
             break;
         case BNORM_SQUARES:
-            add_squares_any(&s[p], c, i, i, lanes, &k[p]);
+            add_squares_f32(&s[p], c, i, i, lanes, &k[p]);
             break;
         case BNORM_PRODUCTS:
-            add_products_any(&s[p], c, i, i, lanes, &k[p]);
+            add_products_f32(&s[p], c, i, i, lanes, &k[p]);
             break;
         case BNORM_CENTERED:
-            add_centered_any(&s[p], c, i, i, lanes, &k[p]);
+            MIXED(add_centered)(&s[p], c, i, i, lanes, &k[p]);
             break;
         case BNORM_FUSED:
-            add_fused_any(&s[p], c, i, i, lanes, &k[p]);
+            add_fused_f32(&s[p], c, i, i, lanes, &k[p]);
         }
     }
 }

@@ -9,27 +9,52 @@
 
 #define JOIN(a, b) JOIN_EXPANDED(a, b)
 #define JOIN_EXPANDED(a, b) a##b
+#define NAME(walk) JOIN(JOIN(walk, _), JOIN(ARITHMETIC, JOIN(_, T)))
+#define LOAD JOIN(load_, T)
+#define STORE JOIN(store_, T)
+#define STREAM JOIN(stream_, T)
+
+#if V_TYPED && !defined(BNORM_NO_BF16)
+#define TYPED_BF16
+#endif
+#if V_TYPED && !defined(BNORM_NO_F16)
+#define TYPED_F16
+#endif
 
 #define TARGET
 #define T f32
-#include "typed.inc"
+#include "typed_squares.inc"
+#include "typed_products.inc"
+#include "typed_maps.inc"
 #undef T
-#if V_TYPED && !defined(BNORM_NO_BF16)
+#ifdef TYPED_BF16
 #define T bf16
-#include "typed.inc"
+#include "typed_squares.inc"
+#include "typed_products.inc"
+#include "typed_maps.inc"
 #undef T
 #endif
-#if V_TYPED && !defined(BNORM_NO_F16)
+#ifdef TYPED_F16
 #define T f16
-#include "typed.inc"
+#include "typed_squares.inc"
+#include "typed_products.inc"
+#include "typed_maps.inc"
 #undef T
 #endif
+#ifdef BNORM_SEVERAL_TYPES
 #define T any
-#include "typed.inc"
+#if !V_TYPED
+#include "typed_squares.inc"
+#endif
+#include "typed_products.inc"
+#include "typed_maps.inc"
+#else
+#define T f32
+#endif
 #include "mixed.inc"
 #undef T
 #undef TARGET
-#if defined(V_BF16_TARGET) && !defined(BNORM_NO_BF16)
+#if defined(V_BF16_TARGET) && defined(TYPED_BF16)
 #define TARGET V_BF16_TARGET
 #define T bf16_fast
 #include "typed_maps.inc"
@@ -41,42 +66,48 @@
 
 enum { ANY = BNORM_F16 + 1, BF16_FAST, TYPES };
 
-#if V_TYPED && !defined(BNORM_NO_BF16)
+#ifdef BNORM_SEVERAL_TYPES
+#define MIXED(walk) walk##_any
+#else
+#define MIXED(walk) walk##_f32
+#endif
+#ifdef TYPED_BF16
 #define BF16(walk) walk##_bf16
 #else
-#define BF16(walk) walk##_any
+#define BF16(walk) MIXED(walk)
 #endif
-#if V_TYPED && !defined(BNORM_NO_F16)
+#ifdef TYPED_F16
 #define F16(walk) walk##_f16
 #else
-#define F16(walk) walk##_any
+#define F16(walk) MIXED(walk)
 #endif
-#if defined(V_BF16_TARGET) && !defined(BNORM_NO_BF16)
+#if defined(V_BF16_TARGET) && defined(TYPED_BF16)
 #define FAST(walk) walk##_bf16_fast
 #else
 #define FAST(walk) BF16(walk)
 #endif
 /* In the order of bnorm_dtype, and then of the enumeration above. */
-#define EACH_SUM(walk) { walk##_f32, BF16(walk), F16(walk), walk##_any, BF16(walk) }
-#define EACH_TYPE(walk) { walk##_f32, BF16(walk), F16(walk), walk##_any, FAST(walk) }
-#define ANY_TYPE(walk) { walk##_any, walk##_any, walk##_any, walk##_any, walk##_any }
+#define OF_X(walk) { walk##_f32, BF16(walk), F16(walk) }
+#define OF_X_AND_DY(walk) { walk##_f32, BF16(walk), F16(walk), MIXED(walk) }
+#define EACH_TYPE(walk) { walk##_f32, BF16(walk), F16(walk), MIXED(walk), FAST(walk) }
+#define ANY_TYPE(walk) { MIXED(walk), MIXED(walk), MIXED(walk), MIXED(walk), MIXED(walk) }
 
 typedef void sum_function(const bnorm_walk *w, const bnorm_collection *c);
 
 static sum_function *const sum_planes[][TYPES] = {
-    [BNORM_DEVIATIONS] = ANY_TYPE(sum_planes_deviations), [BNORM_SQUARES] = EACH_SUM(sum_planes_squares),
-    [BNORM_PRODUCTS] = EACH_SUM(sum_planes_products),    [BNORM_CENTERED] = ANY_TYPE(sum_planes_centered),
-    [BNORM_FUSED] = EACH_SUM(sum_planes_fused),
+    [BNORM_DEVIATIONS] = ANY_TYPE(sum_planes_deviations), [BNORM_SQUARES] = OF_X(sum_planes_squares),
+    [BNORM_PRODUCTS] = OF_X_AND_DY(sum_planes_products),  [BNORM_CENTERED] = ANY_TYPE(sum_planes_centered),
+    [BNORM_FUSED] = OF_X_AND_DY(sum_planes_fused),
 };
 static sum_function *const sum_runs[][TYPES] = {
-    [BNORM_DEVIATIONS] = ANY_TYPE(sum_runs_deviations), [BNORM_SQUARES] = EACH_SUM(sum_runs_squares),
-    [BNORM_PRODUCTS] = EACH_SUM(sum_runs_products),    [BNORM_CENTERED] = ANY_TYPE(sum_planes_centered),
-    [BNORM_FUSED] = EACH_SUM(sum_planes_fused),
+    [BNORM_DEVIATIONS] = ANY_TYPE(sum_runs_deviations), [BNORM_SQUARES] = OF_X(sum_runs_squares),
+    [BNORM_PRODUCTS] = OF_X_AND_DY(sum_runs_products),  [BNORM_CENTERED] = ANY_TYPE(sum_planes_centered),
+    [BNORM_FUSED] = OF_X_AND_DY(sum_planes_fused),
 };
 static sum_function *const sum_rows[][TYPES] = {
-    [BNORM_DEVIATIONS] = ANY_TYPE(sum_rows_deviations), [BNORM_SQUARES] = EACH_SUM(sum_rows_squares),
-    [BNORM_PRODUCTS] = EACH_SUM(sum_rows_products),    [BNORM_CENTERED] = ANY_TYPE(sum_rows_centered),
-    [BNORM_FUSED] = EACH_SUM(sum_rows_fused),
+    [BNORM_DEVIATIONS] = ANY_TYPE(sum_rows_deviations), [BNORM_SQUARES] = OF_X(sum_rows_squares),
+    [BNORM_PRODUCTS] = OF_X_AND_DY(sum_rows_products),  [BNORM_CENTERED] = ANY_TYPE(sum_rows_centered),
+    [BNORM_FUSED] = OF_X_AND_DY(sum_rows_fused),
 };
 
 /* Without and with something fused; then BNORM_FROZEN has the loops of BNORM_GRADIENT. */

@@ -173,6 +173,7 @@ static INLINE V_BF16_TARGET void store_bf16_fast(void *tensor, bnorm_dtype type,
 }
 #endif
 
+#ifdef BNORM_SEVERAL_TYPES
 /* What each type does, by the type. */
 #define BY_TYPE(what) \
     switch (bnorm_known_type(type)) { \
@@ -184,14 +185,14 @@ static INLINE V_BF16_TARGET void store_bf16_fast(void *tensor, bnorm_dtype type,
         what(f32); \
     }
 
-static INLINE pair load_any(const void *tensor, bnorm_dtype type, size_t i, size_t n)
+static NOINLINE pair load_any(const void *tensor, bnorm_dtype type, size_t i, size_t n)
 {
 #define LOAD(T) return load_##T(tensor, type, i, n)
     BY_TYPE(LOAD)
 #undef LOAD
 }
 
-static INLINE void store_any(void *tensor, bnorm_dtype type, size_t i, size_t n, pair value)
+static NOINLINE void store_any(void *tensor, bnorm_dtype type, size_t i, size_t n, pair value)
 {
 #define STORE(T) \
     store_##T(tensor, type, i, n, value); \
@@ -200,7 +201,7 @@ static INLINE void store_any(void *tensor, bnorm_dtype type, size_t i, size_t n,
 #undef STORE
 }
 
-static INLINE void stream_any(void *tensor, bnorm_dtype type, size_t i, pair value)
+static NOINLINE void stream_any(void *tensor, bnorm_dtype type, size_t i, pair value)
 {
 #define STREAM(T) \
     stream_##T(tensor, type, i, value); \
@@ -209,6 +210,7 @@ static INLINE void stream_any(void *tensor, bnorm_dtype type, size_t i, pair val
 #undef STREAM
 }
 #undef BY_TYPE
+#endif
 
 /* ---- A row of `width` lanes, repeated ---- */
 
@@ -220,15 +222,16 @@ static NOINLINE void repeat_row(float *lanes, const float *row, size_t width, si
     } while (--times);
 }
 
-/* The i-th pair of a tile in which a row of `width` lanes repeats, a divisor of the tile. */
-static INLINE pair repeat_row_pair(const float *row, size_t width, size_t i)
+/* The p-th pair of a tile in which a row of `width` lanes repeats, a divisor of the tile. */
+static INLINE pair repeat_row_pair(const float *row, size_t width, size_t p)
 {
     BNORM_ALIGNED float lanes[PAIR];
-    const size_t lane = i * PAIR % width;
     if (width == 1)
         return repeat(*row);
-    if (width % V_LANES == 0)
-        return (pair){ v_load(row + lane), v_load(row + (lane + V_LANES) % width) };
+    if (width >= V_LANES) {
+        const size_t lane = p * PAIR & (width - 1);
+        return (pair){ v_load(row + lane), v_load(row + ((lane + V_LANES) & (width - 1))) };
+    }
     repeat_row(lanes, row, width, PAIR / width);
     return load_f32(lanes, BNORM_F32, 0, PAIR);
 }

@@ -150,8 +150,8 @@ static inline v_u16 v_to_bf16(const v_f32 *pair)
 }
 
 /*
- * With AVX512_BF16, whose conversion takes subnormal numbers for 0, and gives the same bits for all others. In functions
- * of their own, as not every CPU has it that has the rest.
+ * With AVX512_BF16, whose conversion takes subnormal numbers for 0, and gives the same bits for all others. In
+ * functions of their own, as not every CPU has it that has the rest.
  */
 #if defined(__GNUC__) && !defined(V_EMULATED)
 #define V_BF16_TARGET __attribute__((target("avx512bf16")))

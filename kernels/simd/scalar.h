@@ -25,7 +25,7 @@
 
 #define V_LANES 4
 #define V_MASKED 0
-#define V_TYPED 0 /* 16 bits share loops: converting them takes longer than finding out which they are */
+#define V_TYPED 0 /* 16 bits share loops, as converting them takes long anyhow */
 
 #ifdef __GNUC__
 typedef float v_f32 __attribute__((vector_size(16)));
@@ -292,7 +292,7 @@ static inline v_mask v_inside(v_f32 z, v_f32 low, v_f32 high)
 {
     v_mask m;
     for (int i = 0; i < V_LANES; i++)
-        LANE(m, i) = (LANE(z, i) <= LANE(low, i)) | (LANE(z, i) >= LANE(high, i)) ? 0 : UINT32_MAX;
+        LANE(m, i) = LANE(z, i) <= LANE(low, i) || LANE(z, i) >= LANE(high, i) ? 0 : UINT32_MAX;
     return m;
 }
 
