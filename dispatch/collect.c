@@ -37,7 +37,9 @@ static bnorm_walk walk_of(const bnorm_geometry *g, bool with_dy, bool one_row)
     w.width = one_row ? g->blocks * g->block : g->block;
     w.folded = bnorm_folded_rows(w.width);
     w.run_rows = one_row ? g->batch * g->points : g->points;
+    w.runs = one_row ? 1 : g->batch;
     w.run_super_rows = bnorm_ceil_div(w.run_rows, w.folded);
+    w.group_runs = bnorm_ceil_div(BNORM_GROUP, w.run_super_rows);
     w.x = reach_of(g, &g->in, w.folded);
     w.dy = reach_of(g, &g->out, w.folded);
     w.dense = is_dense(g, &g->in, &w, one_row) && (!with_dy || is_dense(g, &g->out, &w, one_row));

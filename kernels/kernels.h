@@ -79,7 +79,8 @@ typedef struct bnorm_walk {
     size_t run_rows; /* rows of a run */
     size_t run_super_rows; /* super-rows of a run; the last may have fewer rows */
     size_t points, block; /* rows count through the points of all images; lanes through blocks */
-    bool fetch; /* the tensors come from memory: wide rows are fetched ahead */
+    size_t runs, group_runs; /* and as many as hold a group */
+    bool fetch; /* the tensors come from memory */
     bool dense; /* each super-row's lanes are adjacent */
     bnorm_reach x, dy;
 } bnorm_walk;

@@ -85,6 +85,8 @@ static bnorm_walk new_walk(size_t width, size_t rows, size_t runs, size_t x_gap,
 {
     bnorm_walk w = { .width = width, .folded = bnorm_folded_rows(width), .run_rows = rows, .points = rows };
     w.run_super_rows = (rows + w.folded - 1) / w.folded;
+    w.runs = runs;
+    w.group_runs = (BNORM_GROUP + w.run_super_rows - 1) / w.run_super_rows;
     w.block = width;
     w.x = new_reach(width, w.folded, rows, runs, x_gap);
     w.dy = new_reach(width, w.folded, rows, runs, dy_gap);

@@ -4,6 +4,9 @@
 
 /* ---- Sums ---- */
 
+/* Super-rows of a run: a longer one the CPU fetches ahead by itself. */
+enum { LONG_RUN = 256 };
+
 static void collect(const bnorm_walk *w, const bnorm_collection *c)
 {
     const int type = bnorm_of_x(c->terms) || c->x_type == c->dy_type ? (int)c->x_type : ANY;
@@ -13,6 +16,8 @@ static void collect(const bnorm_walk *w, const bnorm_collection *c)
         sum_apart(w, c);
     else if (adjacent_tiles && c->rows <= BNORM_GROUP && c->first % w->run_super_rows + c->rows <= w->run_super_rows)
         sum_runs[c->terms][type](w, c);
+    else if (adjacent_tiles && w->fetch && w->run_super_rows <= LONG_RUN)
+        sum_far_planes[c->terms][type](w, c);
     else if (adjacent_tiles)
         sum_planes[c->terms][type](w, c);
     else
@@ -98,13 +103,11 @@ static void map_row_units(bnorm_map_job j, size_t rows, size_t width)
     map_rows[j.fusion != NULL][j.map][type_of(&j)](j, f, rows, width, width, head);
 }
 
-/* Adjacent rows: narrow ones several at a time, so that they fill a pair. */
+/* Adjacent rows: narrow ones many at a time, as seams take longer. */
 static void map_adjacent_rows(bnorm_map_job j, size_t rows, size_t width)
 {
-    BNORM_ALIGNED float repeated[BNORM_COEFFICIENTS][BNORM_MAX_FOLDED];
-    size_t times = bnorm_folded_rows(width);
-    while (times * width < PAIR)
-        times *= 2;
+    BNORM_ALIGNED float repeated[BNORM_COEFFICIENTS][8 * PAIR];
+    const size_t most = 8 * PAIR / width, times = most < 2 ? 1 : smaller(most, rows);
     for (int c = 0; times > 1 && c < BNORM_COEFFICIENTS; c++) {
         if (bnorm_uses(j.map, c))
             repeat_row(repeated[c], j.k[c], width, times);

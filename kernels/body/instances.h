@@ -26,12 +26,16 @@
 #include "typed_squares.inc"
 #include "typed_products.inc"
 #include "typed_maps.inc"
+#include "fused_sums.inc"
+#include "fused_maps.inc"
 #undef T
 #ifdef TYPED_BF16
 #define T bf16
 #include "typed_squares.inc"
 #include "typed_products.inc"
 #include "typed_maps.inc"
+#include "fused_sums.inc"
+#include "fused_maps.inc"
 #undef T
 #endif
 #ifdef TYPED_F16
@@ -48,6 +52,8 @@
 #endif
 #include "typed_products.inc"
 #include "typed_maps.inc"
+#include "fused_sums.inc"
+#include "fused_maps.inc"
 #else
 #define T f32
 #endif
@@ -58,6 +64,7 @@
 #define TARGET V_BF16_TARGET
 #define T bf16_fast
 #include "typed_maps.inc"
+#include "fused_maps.inc"
 #undef T
 #undef TARGET
 #endif
@@ -90,6 +97,9 @@ enum { ANY = BNORM_F16 + 1, BF16_FAST, TYPES };
 #define OF_X(walk) { walk##_f32, BF16(walk), F16(walk) }
 #define OF_X_AND_DY(walk) { walk##_f32, BF16(walk), F16(walk), MIXED(walk) }
 #define EACH_TYPE(walk) { walk##_f32, BF16(walk), F16(walk), MIXED(walk), FAST(walk) }
+/* The same without loops for f16. */
+#define FUSED_SUMS(walk) { walk##_f32, BF16(walk), MIXED(walk), MIXED(walk) }
+#define FUSED_MAPS(walk) { walk##_f32, BF16(walk), MIXED(walk), MIXED(walk), FAST(walk) }
 #define ANY_TYPE(walk) { MIXED(walk), MIXED(walk), MIXED(walk), MIXED(walk), MIXED(walk) }
 
 typedef void sum_function(const bnorm_walk *w, const bnorm_collection *c);
@@ -97,17 +107,24 @@ typedef void sum_function(const bnorm_walk *w, const bnorm_collection *c);
 static sum_function *const sum_planes[][TYPES] = {
     [BNORM_DEVIATIONS] = ANY_TYPE(sum_planes_deviations), [BNORM_SQUARES] = OF_X(sum_planes_squares),
     [BNORM_PRODUCTS] = OF_X_AND_DY(sum_planes_products),  [BNORM_CENTERED] = ANY_TYPE(sum_planes_centered),
-    [BNORM_FUSED] = OF_X_AND_DY(sum_planes_fused),
+    [BNORM_FUSED] = FUSED_SUMS(sum_planes_fused),
 };
 static sum_function *const sum_runs[][TYPES] = {
     [BNORM_DEVIATIONS] = ANY_TYPE(sum_runs_deviations), [BNORM_SQUARES] = OF_X(sum_runs_squares),
     [BNORM_PRODUCTS] = OF_X_AND_DY(sum_runs_products),  [BNORM_CENTERED] = ANY_TYPE(sum_planes_centered),
-    [BNORM_FUSED] = OF_X_AND_DY(sum_planes_fused),
+    [BNORM_FUSED] = FUSED_SUMS(sum_planes_fused),
+};
+static sum_function *const sum_far_planes[][TYPES] = {
+    [BNORM_DEVIATIONS] = ANY_TYPE(sum_planes_deviations),
+    [BNORM_SQUARES] = OF_X(sum_far_planes_squares),
+    [BNORM_PRODUCTS] = OF_X_AND_DY(sum_far_planes_products),
+    [BNORM_CENTERED] = ANY_TYPE(sum_planes_centered),
+    [BNORM_FUSED] = FUSED_SUMS(sum_planes_fused),
 };
 static sum_function *const sum_rows[][TYPES] = {
     [BNORM_DEVIATIONS] = ANY_TYPE(sum_rows_deviations), [BNORM_SQUARES] = OF_X(sum_rows_squares),
     [BNORM_PRODUCTS] = OF_X_AND_DY(sum_rows_products),  [BNORM_CENTERED] = ANY_TYPE(sum_rows_centered),
-    [BNORM_FUSED] = OF_X_AND_DY(sum_rows_fused),
+    [BNORM_FUSED] = FUSED_SUMS(sum_rows_fused),
 };
 
 /* Without and with something fused; then BNORM_FROZEN has the loops of BNORM_GRADIENT. */
@@ -115,17 +132,17 @@ static plane_function *const map_planes[2][BNORM_FROZEN + 1][TYPES] = {
     { [BNORM_NORMALISE] = EACH_TYPE(map_planes_normalise),
       [BNORM_GRADIENT] = EACH_TYPE(map_planes_gradient),
       [BNORM_FROZEN] = ANY_TYPE(map_planes_frozen) },
-    { [BNORM_NORMALISE] = EACH_TYPE(map_planes_fused_normalise),
-      [BNORM_GRADIENT] = EACH_TYPE(map_planes_fused_gradient),
-      [BNORM_FROZEN] = EACH_TYPE(map_planes_fused_gradient) },
+    { [BNORM_NORMALISE] = FUSED_MAPS(map_planes_fused_normalise),
+      [BNORM_GRADIENT] = FUSED_MAPS(map_planes_fused_gradient),
+      [BNORM_FROZEN] = FUSED_MAPS(map_planes_fused_gradient) },
 };
 static row_function *const map_rows[2][BNORM_FROZEN + 1][TYPES] = {
     { [BNORM_NORMALISE] = EACH_TYPE(map_rows_normalise),
       [BNORM_GRADIENT] = EACH_TYPE(map_rows_gradient),
       [BNORM_FROZEN] = ANY_TYPE(map_rows_frozen) },
-    { [BNORM_NORMALISE] = EACH_TYPE(map_rows_fused_normalise),
-      [BNORM_GRADIENT] = EACH_TYPE(map_rows_fused_gradient),
-      [BNORM_FROZEN] = EACH_TYPE(map_rows_fused_gradient) },
+    { [BNORM_NORMALISE] = FUSED_MAPS(map_rows_fused_normalise),
+      [BNORM_GRADIENT] = FUSED_MAPS(map_rows_fused_gradient),
+      [BNORM_FROZEN] = FUSED_MAPS(map_rows_fused_gradient) },
 };
 static column_function *const map_columns[2][BNORM_FROZEN + 1][TYPES] = {
     { [BNORM_NORMALISE] = EACH_TYPE(map_columns_normalise),

@@ -216,10 +216,10 @@ static NOINLINE void stream_any(void *tensor, bnorm_dtype type, size_t i, pair v
 
 static NOINLINE void repeat_row(float *lanes, const float *row, size_t width, size_t times)
 {
-    do {
-        memcpy(lanes, row, width * sizeof(*row));
-        lanes += width;
-    } while (--times);
+    const size_t end = width * times;
+    memcpy(lanes, row, width * sizeof(*row));
+    for (size_t done = width; done < end; done *= 2)
+        memcpy(lanes + done, lanes, smaller(done, end - done) * sizeof(*row));
 }
 
 /* The p-th pair of a tile in which a row of `width` lanes repeats, a divisor of the tile. */

@@ -128,6 +128,57 @@ static INLINE size_t super_row_lanes(const bnorm_walk *w, size_t row)
     return smaller(w->folded, w->run_rows - row * w->folded) * w->width;
 }
 
+/* ---- Prefetch in the order of the walk ---- */
+
+enum {
+    STRIP = 512, /* lanes of wide rows */
+    FEW_ROWS = 4,
+    WIDE = 1024, /* lanes of a row, from where on few rows at a time are faster in cache, too */
+    FAR_LANES = 1024, /* from where lanes are used to those that are fetched */
+    UNITS_TOGETHER = 16 /* of small planes */
+};
+
+/* How many elements further. */
+typedef struct {
+    bool any;
+    size_t x, dy;
+} ahead;
+
+static const ahead no_fetch = { false, 0, 0 };
+
+/*
+ * From lanes of a run that end at `end`: within it; over its end into the next; and from the last into the next unit.
+ * For small planes: so many images further that it is the next group.
+ */
+static INLINE ahead fetch_ahead_of(const bnorm_walk *w, const bnorm_collection *c, size_t unit, size_t in_run,
+                                   size_t end)
+{
+    const size_t lanes = w->run_rows * w->width, back = lanes - FAR_LANES;
+    const bnorm_reach *x = &w->x, *dy = &w->dy;
+    if (w->run_super_rows < BNORM_GROUP) {
+        const size_t runs = w->group_runs;
+        return in_run + runs < w->runs ? (ahead){ true, runs * x->run_stride, runs * dy->run_stride } : no_fetch;
+    }
+    if (end + FAR_LANES <= lanes)
+        return (ahead){ true, FAR_LANES, FAR_LANES };
+    if (in_run + 1 < w->runs)
+        return (ahead){ true, x->run_stride - back, dy->run_stride - back };
+    if (unit + 1 < c->units)
+        return (ahead){ true, x->unit_stride - (w->runs - 1) * x->run_stride - back,
+                        dy->unit_stride - (w->runs - 1) * dy->run_stride - back };
+    return no_fetch;
+}
+
+/* Rows: BNORM_FETCH_FAR bytes, where so many rows are still there; one more, as the last may be less. */
+static INLINE ahead fetch_rows_ahead(const bnorm_walk *w, const bnorm_collection *c, size_t rows)
+{
+    const size_t x = BNORM_FETCH_FAR / bnorm_size_of(c->x_type), dy = BNORM_FETCH_FAR / bnorm_size_of(c->dy_type);
+    if (!w->fetch || !rows || (rows - 1) * w->x.super_row_stride < x + BNORM_TILE ||
+        (rows - 1) * w->dy.super_row_stride < dy + BNORM_TILE)
+        return no_fetch;
+    return (ahead){ true, x, dy };
+}
+
 /* ---- From a row of `width` lanes to those of a tile or a super-row, and back ---- */
 
 /* Rows of what terms are made of; those that no terms use may be missing. */
@@ -209,6 +260,13 @@ static INLINE void store_tile_sums(const bnorm_collection *c, size_t channel, si
 static INLINE void join_lanes(float *chunk, size_t lane, pair group, size_t n, bool first)
 {
     store_f32(chunk, BNORM_F32, lane, n, first ? group : add(load_f32(chunk, BNORM_F32, lane, n), group));
+}
+
+static INLINE sums load_sums(float *const *from, size_t lane, int count)
+{
+    return (sums){ load_f32(from[0], BNORM_F32, lane, PAIR),
+                   count >= 2 ? load_f32(from[1], BNORM_F32, lane, PAIR) : zero_pair(),
+                   count == 3 ? load_f32(from[2], BNORM_F32, lane, PAIR) : zero_pair() };
 }
 
 /* The sums of a group, of n lanes from `lane` on, join those of the chunk, which the first group begins. */
