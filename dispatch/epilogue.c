@@ -4,36 +4,50 @@
 
 #include "internal.h"
 
-static bool is_finite(float value)
+/* What an activation asks of its parameters. */
+typedef enum demand { NOTHING, ALPHA_UP_TO_BETA, FINITE_ALPHA, RISING_LINE } demand;
+
+/* What is to be known of each activation. */
+static const struct traits {
+    demand parameters;
+    bool two_slopes; /* a bit an element tells which of them it is */
+    bool sleef; /* computed by SLEEF */
+} activation_traits[] = {
+    [BNORM_IDENTITY] = { NOTHING, false, false },
+    [BNORM_RELU] = { NOTHING, true, false },
+    [BNORM_CLAMP] = { ALPHA_UP_TO_BETA, true, false },
+    [BNORM_LEAKY_RELU] = { FINITE_ALPHA, true, false },
+    [BNORM_HARD_SIGMOID] = { RISING_LINE, true, false },
+    [BNORM_HARD_SWISH] = { NOTHING, false, false },
+    [BNORM_SIGMOID] = { NOTHING, false, true },
+    [BNORM_SILU] = { NOTHING, false, true },
+    [BNORM_TANH] = { NOTHING, false, true },
+    [BNORM_GELU] = { NOTHING, false, true },
+    [BNORM_GELU_TANH] = { NOTHING, false, true },
+    [BNORM_ELU] = { FINITE_ALPHA, false, true },
+    [BNORM_SOFTPLUS] = { NOTHING, false, true },
+    [BNORM_MISH] = { NOTHING, false, true },
+};
+
+/* NULL where there is no such activation. */
+static const struct traits *traits_of(bnorm_activation activation)
 {
-    return isfinite(value);
+    const size_t count = sizeof(activation_traits) / sizeof(*activation_traits);
+    return (size_t)activation < count ? &activation_traits[activation] : NULL;
 }
 
-static bool valid_parameters(const bnorm_epilogue *e)
+static bool meets(const bnorm_epilogue *e, demand parameters)
 {
-    switch (e->activation) {
-    case BNORM_CLAMP:
+    switch (parameters) {
+    case ALPHA_UP_TO_BETA:
         return e->alpha <= e->beta;
-    case BNORM_LEAKY_RELU:
-    case BNORM_ELU:
-        return is_finite(e->alpha);
-    case BNORM_HARD_SIGMOID:
-        return e->alpha > 0.0f && is_finite(e->alpha) && is_finite(e->beta);
+    case FINITE_ALPHA:
+        return isfinite(e->alpha);
+    case RISING_LINE:
+        return e->alpha > 0.0f && isfinite(e->alpha) && isfinite(e->beta);
     default:
-        return e->activation >= BNORM_IDENTITY && e->activation <= BNORM_MISH;
+        return true;
     }
-}
-
-/* Whether the slope has two values, so that a bit an element tells it. */
-static bool has_two_slopes(bnorm_activation activation)
-{
-    return activation == BNORM_RELU || activation == BNORM_CLAMP || activation == BNORM_LEAKY_RELU ||
-           activation == BNORM_HARD_SIGMOID;
-}
-
-static bool is_supported(const bnorm_machine *m, bnorm_activation activation)
-{
-    return activation < BNORM_SIGMOID || bnorm_runs(m->kernels->sleef);
 }
 
 /* As kernels take it: two activations are others under certain bounds. */
@@ -62,9 +76,10 @@ bnorm_status bnorm_read_epilogue(const bnorm_machine *m, const bnorm_epilogue *g
     bnorm_status status = bnorm_read_struct(&e, sizeof(e), given);
     if (status)
         return status;
-    if (!valid_parameters(&e) || (e.mask && !has_two_slopes(e.activation)))
+    const struct traits *t = traits_of(e.activation);
+    if (!t || !meets(&e, t->parameters) || (e.mask && !t->two_slopes))
         return BNORM_BAD_ACTIVATION;
-    if (!is_supported(m, e.activation))
+    if (t->sleef && !bnorm_runs(m->kernels->sleef))
         return BNORM_UNSUPPORTED;
     *fusion = fusion_of(&e);
     return BNORM_OK;

@@ -223,21 +223,28 @@ static NOINLINE void reduce_rows(float *lanes, size_t rows, size_t width)
     }
 }
 
-/* The sums of a row, from those of a tile. */
+/* The sums of a row of `width` lanes, which divide a tile, from those of the tile. */
 static INLINE void reduce_tile(float *row, size_t width, const pair *tile)
 {
-    BNORM_ALIGNED float lanes[BNORM_TILE];
-    v_f32 vectors[2 * PAIRS];
+    v_f32 v[2 * PAIRS];
     for (size_t p = 0; p < PAIRS; p++) {
-        vectors[2 * p] = tile[p].a;
-        vectors[2 * p + 1] = tile[p].b;
-        if (width > 1)
-            store_f32(lanes, BNORM_F32, p * PAIR, PAIR, tile[p]);
+        v[2 * p] = tile[p].a;
+        v[2 * p + 1] = tile[p].b;
     }
     if (width == 1) {
-        *row = v_fold(vectors);
+        *row = v_fold(v);
+        return;
+    }
+    for (size_t half = PAIRS; half >= 1 && half * V_LANES >= width; half /= 2)
+        for (size_t i = 0; i < half; i++)
+            v[i] = v_add(v[i], v[i + half]);
+    if (width >= V_LANES) {
+        for (size_t i = 0; i * V_LANES < width; i++)
+            v_store(row + i * V_LANES, v[i]);
     } else {
-        reduce_rows(lanes, BNORM_TILE / width, width);
+        BNORM_ALIGNED float lanes[V_LANES];
+        v_store(lanes, v[0]);
+        reduce_rows(lanes, V_LANES / width, width);
         memcpy(row, lanes, width * sizeof(*row));
     }
 }
