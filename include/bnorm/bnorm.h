@@ -395,9 +395,9 @@ BNORM_API bnorm_status bnorm_backward(const bnorm_shape *shape, const bnorm_back
                                       const bnorm_executor *executor);
 
 /*
- * bnorm_backward in steps, but for the rounding of one sum, of x - mean, with its bits. `sums` is an array
- * [3][channels]: of dz, of x - mean, and of their products, with mean without its low part. Sums over several tensors
- * are added, element by element, as by an MPI_SUM; those of an empty tensor are 0.
+ * bnorm_backward in steps, with its bits but for the rounding of one sum: of x - mean, which mean_low tells where one
+ * tensor is all. `sums` is an array [3][channels]: of dz, of x - mean, and of their products, with mean without its low
+ * part. Sums over several tensors are added, element by element, as by an MPI_SUM; those of an empty tensor are 0.
  *
  * reduce: computes the sums. x is required; params' outputs are not used. The workspace is that of BNORM_BACKWARD.
  * apply:  dgamma and dbeta of all that was summed, where wanted, dx and dresidual of this tensor. `count` is how many
