@@ -127,7 +127,7 @@ static deviations deviations_of(const bnorm_collection *c, size_t channel, float
 
 static void add_terms(lane_sums *s, const bnorm_collection *c, deviations v)
 {
-    const long double e = bnorm_of_x(c->terms) ? v.d : v.e;
+    const long double e = bnorm_of_x(c->terms) ? (long double)v.d : (long double)v.e;
     add_term(s, 0, e);
     add_term(s, 1, e * (long double)v.d);
     add_term(s, 2, (long double)v.d);

@@ -143,7 +143,7 @@ static inline v_u16 v_load_u16_n(const uint16_t *p, size_t n)
         return v_load_u16(p);
     if (n >= 8)
         return _mm256_set_m128i(v_load_few_u16(p + 8, n - 8), _mm_loadu_si128(eight));
-    return _mm256_castsi128_si256(v_load_few_u16(p, n));
+    return _mm256_set_m128i(_mm_setzero_si128(), v_load_few_u16(p, n));
 }
 
 static inline void v_store_u16(uint16_t *p, v_u16 v)
