@@ -84,6 +84,12 @@ static void first_values(const bnorm_walk *w, const void *x, bnorm_dtype type, s
 {
     const size_t row = bnorm_values_before(w, super_row);
     size_t first = row / w->points * w->x.image_stride + row % w->points * w->x.point_stride;
+    if (type == BNORM_F32 && w->width == w->block) { /* most calls */
+        for (size_t u = 0; u < units; u++, first += w->x.unit_stride, pivot += w->width)
+            for (size_t lane = 0; lane < w->width; lane++)
+                pivot[lane] = ((const float *)x)[first + lane];
+        return;
+    }
     for (size_t u = 0; u < units; u++, first += w->x.unit_stride, pivot += w->width)
         for (size_t lane = 0; lane < w->width; lane++) {
             size_t at = w->width == w->block ? lane : lane / w->block * w->x.block_stride + lane % w->block;

@@ -7,31 +7,14 @@
 
 /* ---- What is kept of the statistics ---- */
 
-/* What a float holds, rounded. */
-static bool fits_float(double value)
+static void update_running(const bnorm_kernels *kernels, const bnorm_train_params *p, double count, size_t channel,
+                           size_t channels, const double *mean, const double *m2)
 {
-    return isfinite((float)value);
-}
-
-/* One NaN would stay for good: a channel whose statistics are no numbers is passed over. */
-static void update_running(const bnorm_train_params *p, double count, size_t channel, size_t channels,
-                           const double *mean, const double *m2)
-{
-    double divisor = p->running_variance == BNORM_BIASED ? count : count - 1.0;
-    double weight = (double)p->momentum;
-    float *running[2] = { p->running_mean, p->running_var };
-    if (weight == 0.0 || !(running[0] || running[1]))
-        return;
-    for (size_t c = 0; c < channels; c++) {
-        const double batch[2] = { mean[c], m2[c] / divisor };
-        if (weight != 1.0 && !(fits_float(batch[0]) && fits_float(batch[1])))
-            continue;
-        for (int i = 0; i < 2; i++) {
-            float *kept = running[i] ? running[i] + channel + c : NULL;
-            if (kept)
-                *kept = (float)(weight == 1.0 ? batch[i] : (1.0 - weight) * (double)*kept + weight * batch[i]);
-        }
-    }
+    const double divisor = p->running_variance == BNORM_BIASED ? count : count - 1.0;
+    if (p->momentum != 0.0f && (p->running_mean || p->running_var))
+        kernels->average_f64(channels, (double)p->momentum, divisor, mean, m2,
+                             p->running_mean ? p->running_mean + channel : NULL,
+                             p->running_var ? p->running_var + channel : NULL);
 }
 
 static void save(float *saved, const float *values, size_t channel, size_t channels)
@@ -51,7 +34,7 @@ static void finish(const bnorm_two_pass *job, size_t channel, size_t lanes, cons
     kernels->finish_f64(used, count, s->all[0], s->all[1], (double)p->epsilon, center, s->low, s->rstd);
     bnorm_saved_coefficients(kernels, used, center, s->low, s->rstd, bnorm_from(p->gamma, channel),
                              bnorm_from(p->beta, channel), s->k);
-    update_running(p, count, channel, used, s->all[0], s->all[1]);
+    update_running(kernels, p, count, channel, used, s->all[0], s->all[1]);
     save(p->saved_mean, center, channel, used);
     save(p->saved_mean_low, s->low, channel, used);
     save(p->saved_rstd, s->rstd, channel, used);
@@ -280,7 +263,7 @@ bnorm_status bnorm_finish_on(const bnorm_machine *m, size_t channels, uint64_t c
         return status;
     m->kernels->finish_f64(channels, (double)count, mean, m2, (double)p.epsilon, p.saved_mean, p.saved_mean_low,
                            p.saved_rstd);
-    update_running(&p, (double)count, 0, channels, mean, m2);
+    update_running(m->kernels, &p, (double)count, 0, channels, mean, m2);
     return BNORM_OK;
 }
 

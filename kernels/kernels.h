@@ -205,12 +205,13 @@ typedef struct bnorm_rows {
  * finish:       mean = center + low, and rstd = 1/sqrt(m2 / count + epsilon), in float; 0 where the sum is less than
  *               2^-149, the smallest float.
  * coefficients: scale and shift of y = (x - center) * scale + shift. gamma, beta and low may be NULL.
- * scale:        gamma / sqrt(var + epsilon). gamma may be NULL.
- * uncenter:     from the sums of products over `count` values, total + sum (total NULL: sum alone), to those of dy, d
- *               and dy * d. dy_pivot NULL: none. The sum of d is count * low; low NULL: it is the third.
- * gradient:     dy_mean, slope and offset of BNORM_GRADIENT, from the sums over `count` values.
- * apply:        what the map says, in planes or rows. y may be x or dy, with the same strides.
- * drain:        orders stores past the caches before later ones, so that another thread can be told of them.
+ * average:      running = (1 - momentum) * running + momentum * batch, in double, with the mean and m2 / divisor;
+ * unless momentum is 1, a channel of which either is not finite as a float keeps both. Either may be NULL. scale: gamma
+ * / sqrt(var + epsilon). gamma may be NULL. uncenter:     from the sums of products over `count` values, total + sum
+ * (total NULL: sum alone), to those of dy, d and dy * d. dy_pivot NULL: none. The sum of d is count * low; low NULL: it
+ * is the third. gradient:     dy_mean, slope and offset of BNORM_GRADIENT, from the sums over `count` values. apply:
+ * what the map says, in planes or rows. y may be x or dy, with the same strides. drain:        orders stores past the
+ * caches before later ones, so that another thread can be told of them.
  */
 typedef struct bnorm_kernels {
     const char *name;

@@ -605,6 +605,47 @@ static void check_gradient_f64(trial *t)
     free_all(out[1], 3);
 }
 
+static void check_average_f64(trial *t)
+{
+    buffer state[2], out[2][2];
+    float *running[2][2];
+    const double momentum = random_below(&t->random, 3) ? 0.1 : 1.0;
+    const double divisor = (double)(1 + random_below(&t->random, 5000));
+    const int missing = (int)random_below(&t->random, 4);
+    doubles(t, state, 1, false);
+    doubles(t, state + 1, 1, true);
+    for (int i = 0; i < 2; i++)
+        input(t, &out[0][i], t->length);
+    copies(t, out[1], out[0], 2);
+    const double *mean = state[0].data, *m2 = state[1].data;
+    buffer before[2];
+    copies(t, before, out[0], 2);
+    for (int i = 0; i < 2; i++) {
+        for (int k = 0; k < 2; k++)
+            running[i][k] = k == missing ? NULL : out[i][k].data;
+        (i ? t->scalar : t->kernels)->average_f64(t->length, momentum, divisor, mean, m2, running[i][0], running[i][1]);
+    }
+    check_outputs(t, out[0], out[1], 2);
+    bool right = true;
+    for (size_t c = 0; c < t->length; c++) {
+        const double batch[2] = { mean[c], m2[c] / divisor };
+        const bool kept = momentum < 1 && !(isfinite((float)batch[0]) && isfinite((float)batch[1]));
+        for (int k = 0; k < 2; k++) {
+            const float old = ((float *)before[k].data)[c], now = ((float *)out[0][k].data)[c];
+            const long double share = momentum < 1 ? (1 - (long double)momentum) * (long double)old : 0;
+            const long double exact = share + (long double)momentum * (long double)batch[k];
+            right = right && (k == missing || kept ? same_bits(&now, &old, 1)
+                                                   : near((long double)now, exact,
+                                                          fabsl(share) + fabsl((long double)batch[k]), 0x1.1p-24L));
+        }
+    }
+    check(right, "running statistics are off");
+    free_all(state, 2);
+    free_all(before, 2);
+    free_all(out[0], 2);
+    free_all(out[1], 2);
+}
+
 static void check_scale_f64(trial *t)
 {
     buffer in[2], out[2];

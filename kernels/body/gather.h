@@ -71,7 +71,7 @@ static void add_gathered(sums *s, const bnorm_collection *c, size_t n, const abo
         const size_t i = p * PAIR, lanes = smaller(n - i, PAIR);
         switch (c->terms) {
         case BNORM_DEVIATIONS:
-            MIXED(add_deviations)(&s[p], c, i, i, lanes, &k[p]);
+            add_deviations_f32(&s[p], c, i, i, lanes, &k[p]);
             break;
         case BNORM_SQUARES:
             add_squares_f32(&s[p], c, i, i, lanes, &k[p]);

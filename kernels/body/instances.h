@@ -105,25 +105,25 @@ enum { ANY = BNORM_F16 + 1, BF16_FAST, TYPES };
 typedef void sum_function(const bnorm_walk *w, const bnorm_collection *c);
 
 static sum_function *const sum_planes[][TYPES] = {
-    [BNORM_DEVIATIONS] = ANY_TYPE(sum_planes_deviations), [BNORM_SQUARES] = OF_X(sum_planes_squares),
-    [BNORM_PRODUCTS] = OF_X_AND_DY(sum_planes_products),  [BNORM_CENTERED] = ANY_TYPE(sum_planes_centered),
+    [BNORM_DEVIATIONS] = OF_X(sum_planes_deviations),    [BNORM_SQUARES] = OF_X(sum_planes_squares),
+    [BNORM_PRODUCTS] = OF_X_AND_DY(sum_planes_products), [BNORM_CENTERED] = ANY_TYPE(sum_planes_centered),
     [BNORM_FUSED] = FUSED_SUMS(sum_planes_fused),
 };
 static sum_function *const sum_runs[][TYPES] = {
-    [BNORM_DEVIATIONS] = ANY_TYPE(sum_runs_deviations), [BNORM_SQUARES] = OF_X(sum_runs_squares),
-    [BNORM_PRODUCTS] = OF_X_AND_DY(sum_runs_products),  [BNORM_CENTERED] = ANY_TYPE(sum_planes_centered),
+    [BNORM_DEVIATIONS] = OF_X(sum_runs_deviations),    [BNORM_SQUARES] = OF_X(sum_runs_squares),
+    [BNORM_PRODUCTS] = OF_X_AND_DY(sum_runs_products), [BNORM_CENTERED] = ANY_TYPE(sum_planes_centered),
     [BNORM_FUSED] = FUSED_SUMS(sum_planes_fused),
 };
 static sum_function *const sum_far_planes[][TYPES] = {
-    [BNORM_DEVIATIONS] = ANY_TYPE(sum_planes_deviations),
+    [BNORM_DEVIATIONS] = OF_X(sum_planes_deviations),
     [BNORM_SQUARES] = OF_X(sum_far_planes_squares),
     [BNORM_PRODUCTS] = OF_X_AND_DY(sum_far_planes_products),
     [BNORM_CENTERED] = ANY_TYPE(sum_planes_centered),
     [BNORM_FUSED] = FUSED_SUMS(sum_planes_fused),
 };
 static sum_function *const sum_rows[][TYPES] = {
-    [BNORM_DEVIATIONS] = ANY_TYPE(sum_rows_deviations), [BNORM_SQUARES] = OF_X(sum_rows_squares),
-    [BNORM_PRODUCTS] = OF_X_AND_DY(sum_rows_products),  [BNORM_CENTERED] = ANY_TYPE(sum_rows_centered),
+    [BNORM_DEVIATIONS] = OF_X(sum_rows_deviations),    [BNORM_SQUARES] = OF_X(sum_rows_squares),
+    [BNORM_PRODUCTS] = OF_X_AND_DY(sum_rows_products), [BNORM_CENTERED] = ANY_TYPE(sum_rows_centered),
     [BNORM_FUSED] = FUSED_SUMS(sum_rows_fused),
 };
 

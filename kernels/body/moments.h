@@ -135,6 +135,46 @@ static void coefficients_f64(size_t channels, const float *low, const float *rst
                            slice_or(gamma, c, 1.0f, ones), slice_or(beta, c, 0.0f, zeros), scale + c, shift + c);
 }
 
+/* A NaN would stay for good: a channel whose statistics are no numbers is passed over. */
+static inline void average_slice(size_t length, double momentum, double divisor, const double *restrict mean,
+                                 const double *restrict m2, float *restrict running_mean, float *restrict running_var)
+{
+    const double rest = 1.0 - momentum;
+    for (size_t c = 0; c < length; c++) {
+        const double var = m2[c] / divisor;
+        const float old_mean = running_mean[c], old_var = running_var[c];
+        const float new_mean = (float)(rest * (double)old_mean + momentum * mean[c]);
+        const float new_var = (float)(rest * (double)old_var + momentum * var);
+        const int counts = (fabsf((float)mean[c]) <= FLT_MAX) & (fabsf((float)var) <= FLT_MAX);
+        running_mean[c] = counts ? new_mean : old_mean;
+        running_var[c] = counts ? new_var : old_var;
+    }
+}
+
+static inline void replace_slice(size_t length, double divisor, const double *restrict mean, const double *restrict m2,
+                                 float *restrict running_mean, float *restrict running_var)
+{
+    for (size_t c = 0; c < length; c++) {
+        running_mean[c] = (float)mean[c];
+        running_var[c] = (float)(m2[c] / divisor);
+    }
+}
+
+static void average_f64(size_t channels, double momentum, double divisor, const double *mean, const double *m2,
+                        float *running_mean, float *running_var)
+{
+    float unused[SLICE] = { 0.0f };
+    for (size_t c = 0; c < channels; c += SLICE) {
+        const size_t length = slice_length(channels, c);
+        float *const to_mean = running_mean ? running_mean + c : unused;
+        float *const to_var = running_var ? running_var + c : unused;
+        if (momentum == 1.0)
+            replace_slice(length, divisor, mean + c, m2 + c, to_mean, to_var);
+        else
+            average_slice(length, momentum, divisor, mean + c, m2 + c, to_mean, to_var);
+    }
+}
+
 static inline void scale_slice(size_t length, const float *restrict var, const float *restrict gamma, double epsilon,
                                float *restrict scale)
 {

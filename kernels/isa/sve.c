@@ -10,7 +10,6 @@
 #include "../body/entries.h"
 #include "../body/moments.h"
 
-#define JOIN(a, b) a##b
 #define WITH_BITS(prefix, bits) JOIN(prefix, bits)
 
 const bnorm_kernels WITH_BITS(bnorm_kernels_sve, __ARM_FEATURE_SVE_BITS) = {
