@@ -18,7 +18,8 @@
     "bnorm rests on each operation being the IEEE one: without -ffast-math, without digits that the type does not have"
 #endif
 
-/* For what takes a constant that decides which code there is; and for what need not be there for each. */
+/* For what takes a constant that decides which code there is; for what need not be there for each; for what has no
+ * effect but its result. */
 #if defined(__GNUC__) && !defined(__clang__)
 #define INLINE inline __attribute__((always_inline))
 #define NOINLINE __attribute__((noinline, noclone))
@@ -28,6 +29,11 @@
 #else
 #define INLINE inline
 #define NOINLINE
+#endif
+#ifdef __GNUC__
+#define PURE __attribute__((pure))
+#else
+#define PURE
 #endif
 
 /*

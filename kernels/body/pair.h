@@ -222,18 +222,23 @@ static NOINLINE void repeat_row(float *lanes, const float *row, size_t width, si
         memcpy(lanes + done, lanes, smaller(done, end - done) * sizeof(*row));
 }
 
+/* A pair in which a row narrower than a vector repeats. */
+static NOINLINE PURE pair spread_row(const float *row, size_t width)
+{
+    BNORM_ALIGNED float lanes[PAIR];
+    repeat_row(lanes, row, width, PAIR / width);
+    return load_f32(lanes, BNORM_F32, 0, PAIR);
+}
+
 /* The p-th pair of a tile in which a row of `width` lanes repeats, a divisor of the tile. */
 static INLINE pair repeat_row_pair(const float *row, size_t width, size_t p)
 {
-    BNORM_ALIGNED float lanes[PAIR];
+    const size_t lane = p * PAIR & (width - 1);
     if (width == 1)
         return repeat(*row);
-    if (width >= V_LANES) {
-        const size_t lane = p * PAIR & (width - 1);
+    if (width >= V_LANES)
         return (pair){ v_load(row + lane), v_load(row + ((lane + V_LANES) & (width - 1))) };
-    }
-    repeat_row(lanes, row, width, PAIR / width);
-    return load_f32(lanes, BNORM_F32, 0, PAIR);
+    return spread_row(row, width);
 }
 
 /* ---- Prefetch: the lines of a pair of elements from the i-th on ---- */

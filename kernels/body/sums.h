@@ -30,11 +30,16 @@ enum {
     has_dy_products = 1,
     has_dy_fused = 1,
     has_dy_centered = 1,
-    has_residual_deviations = 0,
-    has_residual_squares = 0,
-    has_residual_products = 0,
-    has_residual_fused = 1,
-    has_residual_centered = 0
+    is_centered_deviations = 0,
+    is_centered_squares = 0,
+    is_centered_products = 0,
+    is_centered_fused = 0,
+    is_centered_centered = 1,
+    is_fused_deviations = 0,
+    is_fused_squares = 0,
+    is_fused_products = 0,
+    is_fused_fused = 1,
+    is_fused_centered = 0
 };
 
 static INLINE sums add_sums(sums a, sums b)
@@ -198,13 +203,15 @@ static INLINE about load_about(const about_rows *rows, size_t lane, size_t n)
     return k;
 }
 
-static INLINE void load_tile_about(about *k, const bnorm_collection *c, size_t channel, size_t width)
+/* The same for a tile, in which a row of `width` lanes repeats. */
+static INLINE void load_tile_about(about *k, const bnorm_collection *c, size_t channel, size_t width, bool centered,
+                                   bool fused)
 {
     for (size_t p = 0; p < PAIRS; p++) {
         k[p] = (about){ repeat_row_pair(c->pivot + channel, width, p), zero_pair(), zero_pair(), zero_pair() };
-        if (c->dy_pivot)
+        if (centered)
             k[p].dy_pivot = repeat_row_pair(c->dy_pivot + channel, width, p);
-        if (c->scale) {
+        if (fused) {
             k[p].scale = repeat_row_pair(c->scale + channel, width, p);
             k[p].shift = repeat_row_pair(c->shift + channel, width, p);
         }
