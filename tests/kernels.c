@@ -187,39 +187,51 @@ static void ordered_lane(const bnorm_walk *w, const bnorm_collection *c, size_t 
 
 typedef void collect_kernel(const bnorm_walk *, const bnorm_collection *);
 
-/* All kinds of terms over the same super-rows; and over the same values in the types that c names. */
+/* Terms over super-rows; and over the same values in the types that c names. */
 static void check_terms(const bnorm_walk *w, bnorm_collection c, bnorm_collection typed, collect_kernel *kernel,
                         collect_kernel *scalar, float *const out[2])
 {
     const size_t channels = c.units * w->width;
+    for (int portable = 0; portable < 2; portable++) {
+        for (size_t i = 0; i < BNORM_SUMS; i++)
+            c.sum[i] = out[portable] + i * channels;
+        (portable ? scalar : kernel)(w, &c);
+    }
+    check(same_bits(out[0], out[1], channels * (size_t)bnorm_sums_of(c.terms)), "sums have other bits than portable C");
+    bool right = true, ordered = true;
+    for (size_t channel = 0; channel < channels; channel++) {
+        const lane_sums exact = oracle_lane(w, &c, channel);
+        float in_order[BNORM_SUMS];
+        ordered_lane(w, &c, channel, in_order);
+        for (int i = 0; i < bnorm_sums_of(c.terms); i++) {
+            const float sum = out[0][(size_t)i * channels + channel];
+            right = right && near((long double)sum, exact.sum[i], exact.size[i], 40 * 0x1p-24L);
+            ordered = ordered && same_bits(&sum, &in_order[i], 1);
+        }
+    }
+    check(right, "sums are off");
+    check(ordered, "sums are not of the order of docs/numerics.md");
+    memcpy(typed.sum, c.sum, sizeof(c.sum));
+    memset(out[1], 0, channels * BNORM_SUMS * sizeof(float));
+    kernel(w, &typed);
+    check(same_bits(out[0], out[1], channels * (size_t)bnorm_sums_of(c.terms)), "sums of other types have other bits");
+}
+
+/* Where sums are of x alone, dy is x again. */
+static void check_all_terms(const bnorm_walk *w, const bnorm_collection *c, const bnorm_collection *typed,
+                            collect_kernel *kernel, collect_kernel *scalar, float *const out[2])
+{
     for (int terms = BNORM_DEVIATIONS; terms <= BNORM_FUSED; terms++) {
-        c.terms = (bnorm_terms)terms;
-        for (int portable = 0; portable < 2; portable++) {
-            for (size_t i = 0; i < BNORM_SUMS; i++)
-                c.sum[i] = out[portable] + i * channels;
-            (portable ? scalar : kernel)(w, &c);
+        bnorm_walk walk = *w;
+        bnorm_collection floats = *c, others = *typed;
+        floats.terms = others.terms = (bnorm_terms)terms;
+        if (bnorm_of_x(floats.terms)) {
+            walk.dy = walk.x;
+            floats.dy = floats.x;
+            others.dy = others.x;
+            others.dy_type = others.x_type;
         }
-        check(same_bits(out[0], out[1], channels * (size_t)bnorm_sums_of(c.terms)),
-              "sums have other bits than portable C");
-        bool right = true, ordered = true;
-        for (size_t channel = 0; channel < channels; channel++) {
-            const lane_sums exact = oracle_lane(w, &c, channel);
-            float in_order[BNORM_SUMS];
-            ordered_lane(w, &c, channel, in_order);
-            for (int i = 0; i < bnorm_sums_of(c.terms); i++) {
-                const float sum = out[0][(size_t)i * channels + channel];
-                right = right && near((long double)sum, exact.sum[i], exact.size[i], 40 * 0x1p-24L);
-                ordered = ordered && same_bits(&sum, &in_order[i], 1);
-            }
-        }
-        check(right, "sums are off");
-        check(ordered, "sums are not of the order of docs/numerics.md");
-        typed.terms = c.terms;
-        memcpy(typed.sum, c.sum, sizeof(c.sum));
-        memset(out[1], 0, channels * BNORM_SUMS * sizeof(float));
-        kernel(w, &typed);
-        check(same_bits(out[0], out[1], channels * (size_t)bnorm_sums_of(c.terms)),
-              "sums of other types have other bits");
+        check_terms(&walk, floats, others, kernel, scalar, out);
     }
 }
 
@@ -253,7 +265,7 @@ static void check_walk(trial *t, collect_kernel *kernel, collect_kernel *scalar,
     typed.dy_type = dy_type;
     for (int i = 0; i < 2; i++)
         out[i] = buffer_new(channels * BNORM_SUMS * sizeof(float), t->side);
-    check_terms(&w, c, typed, kernel, scalar, (float *const[2]){ out[0].data, out[1].data });
+    check_all_terms(&w, &c, &typed, kernel, scalar, (float *const[2]){ out[0].data, out[1].data });
     free_all(in, 6);
     free_all(halves, 2);
     free_all(out, 2);
