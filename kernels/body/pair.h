@@ -11,6 +11,11 @@
 #include "../element.h"
 #include "../kernels.h"
 
+/* Functions of one type take what some of them need. */
+#ifdef __GNUC__
+#pragma GCC diagnostic ignored "-Wunused-parameter"
+#endif
+
 typedef struct {
     v_f32 a, b;
 } pair;
