@@ -18,8 +18,10 @@
     "bnorm rests on each operation being the IEEE one: without -ffast-math, without digits that the type does not have"
 #endif
 
-/* For what takes a constant that decides which code there is; for what need not be there for each; for what has no
- * effect but its result. */
+/*
+ * INLINE: takes a constant that decides which code there is. NOINLINE: need not be there for each caller. PURE: has no
+ * effect but its result.
+ */
 #if defined(__GNUC__) && !defined(__clang__)
 #define INLINE inline __attribute__((always_inline))
 #define NOINLINE __attribute__((noinline, noclone))
@@ -178,7 +180,7 @@ typedef struct bnorm_map_job {
     const float *k[BNORM_COEFFICIENTS];
     const bnorm_fusion *fusion; /* NULL: none */
     size_t at; /* the index of y, or of dy where there is one, in its tensor */
-    size_t fetch_until; /* planes: beside each lane before that one, those so many lanes further are fetched: */
+    size_t fetch_until; /* planes: beside each of so many lanes, the first, those so many further are fetched: */
     size_t x_fetch, dy_fetch;
     size_t begin, end; /* set by the kernels: indices like `at` of what is computed without a gap */
 } bnorm_map_job;
@@ -199,7 +201,7 @@ typedef struct bnorm_rows {
 /*
  * The kernels of one ISA.
  *
- * collect:      the sums of a bnorm_collection. nchw: units of one channel; nhwc: of walk->width.
+ * collect:      the sums of a bnorm_collection.
  * recenter:     the pivot becomes the mean that the sums about it give, rounded.
  * locate:       a pivot for values whose sum and sum of squares these are: their mean, if it is 8 standard deviations
  *               or more from 0; else 0.
@@ -211,13 +213,14 @@ typedef struct bnorm_rows {
  * finish:       mean = center + low, and rstd = 1/sqrt(m2 / count + epsilon), in float; 0 where the sum is less than
  *               2^-149, the smallest float.
  * coefficients: scale and shift of y = (x - center) * scale + shift. gamma, beta and low may be NULL.
- * average:      running = (1 - momentum) * running + momentum * batch, in double, with the mean and m2 / divisor;
- * unless momentum is 1, a channel of which either is not finite as a float keeps both. Either may be NULL. scale: gamma
- * / sqrt(var + epsilon). gamma may be NULL. uncenter:     from the sums of products over `count` values, total + sum
- * (total NULL: sum alone), to those of dy, d and dy * d. dy_pivot NULL: none. The sum of d is count * low; low NULL: it
- * is the third. gradient:     dy_mean, slope and offset of BNORM_GRADIENT, from the sums over `count` values. apply:
- * what the map says, in planes or rows. y may be x or dy, with the same strides. drain:        orders stores past the
- * caches before later ones, so that another thread can be told of them.
+ * average:      running = (1 - momentum) * running + momentum * batch, in double, of the mean and m2 / divisor. Unless
+ *               momentum is 1, a channel of which either is not finite as a float keeps both. Either may be NULL.
+ * scale:        gamma / sqrt(var + epsilon). gamma may be NULL.
+ * uncenter:     from the sums of products over `count` values, total + sum (total NULL: sum alone), to those of dy, d
+ *               and dy * d. dy_pivot NULL: none. The sum of d is count * low; low NULL: it is the third.
+ * gradient:     dy_mean, slope and offset of BNORM_GRADIENT, from the sums over `count` values.
+ * apply:        what the map says, in planes or rows. y may be x or dy, with the same strides.
+ * drain:        orders stores past the caches before later ones, so that another thread can be told of them.
  */
 typedef struct bnorm_kernels {
     const char *name;

@@ -19,6 +19,7 @@
 #define __AVX512BW__ 1
 #define __AVX512DQ__ 1
 #define __AVX512VL__ 1
+#define V_EMULATED /* so AVX512_BF16 is left out */
 #define AVX512_CPU (BNORM_CPU_AVX2 | BNORM_CPU_FMA | BNORM_CPU_F16C)
 
 /* The elements whose bits are set are read or written, and no others. */

@@ -66,7 +66,7 @@ static bnorm_map_job behind(bnorm_map_job j, size_t lanes)
 static void fetch_ahead(bnorm_map_job *j, size_t lanes)
 {
     const size_t x = BNORM_FETCH / bnorm_size_of(j->x_type), dy = BNORM_FETCH / bnorm_size_of(j->dy_type);
-    const size_t most = (x < dy ? dy : x) + PAIR;
+    const size_t most = x < dy ? dy : x;
     if (j->stream && !j->fetch_until && lanes > most) {
         j->x_fetch = x;
         j->dy_fetch = dy;

@@ -161,7 +161,7 @@ static INLINE void begin_row(bnorm_map_job *j, const bnorm_rows *r, size_t row, 
 
 static INLINE void fetch_inputs(const bnorm_map_job *j, size_t l, bool backward)
 {
-    if (l >= j->fetch_until)
+    if (l + PAIR > j->fetch_until)
         return;
     fetch_pair(j->x, j->x_type, l + j->x_fetch);
     if (backward)
@@ -171,7 +171,7 @@ static INLINE void fetch_inputs(const bnorm_map_job *j, size_t l, bool backward)
 /* Lanes before the first at which y is aligned to a vector. */
 static INLINE size_t lanes_to_aligned(const void *y, bnorm_dtype type)
 {
-    return V_LANES == 1 ? 0 : (0 - (uintptr_t)y) % STORE_BYTES / bnorm_size_of(type);
+    return (0 - (uintptr_t)y) % STORE_BYTES / bnorm_size_of(type);
 }
 
 /* ---- The walks of maps.inc ---- */

@@ -255,11 +255,11 @@ static INLINE void fetch_pair(const void *tensor, bnorm_dtype type, size_t i)
         v_fetch(p + b);
 }
 
-/* The same for a tile, to the second cache: more of them than the first has places for lines on their way. */
-static INLINE void fetch_tile(const void *tensor, bnorm_dtype type, size_t i)
+/* The same for n elements, to L2: L1 has too few places for lines on their way. */
+static INLINE void fetch_far(const void *tensor, bnorm_dtype type, size_t i, size_t n)
 {
     const char *p = bnorm_elements(tensor, type, i);
-    for (size_t b = 0; b < BNORM_TILE * bnorm_size_of(type); b += BNORM_LINE)
+    for (size_t b = 0; b < n * bnorm_size_of(type); b += BNORM_LINE)
         v_fetch_far(p + b);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What is summed of a pair, for each kind of terms of kernels.h, and where the sums go. The walks are sum_planes.inc
- * and sum_rows.inc.
+ * What is summed of a pair, for each kind of terms of kernels.h, and where the sums go. The walks are sums.inc,
+ * sum_runs.inc and sum_far_planes.inc.
  */
 #ifndef BNORM_BODY_SUMS_H
 #define BNORM_BODY_SUMS_H
@@ -133,14 +133,14 @@ static INLINE size_t super_row_lanes(const bnorm_walk *w, size_t row)
     return smaller(w->folded, w->run_rows - row * w->folded) * w->width;
 }
 
-/* ---- Prefetch in the order of the walk ---- */
+/* ---- How much at a time, and prefetch in the order of the walk ---- */
 
 enum {
-    STRIP = 512, /* lanes of wide rows */
+    STRIP = 512, /* lanes of wide rows that are taken FEW_ROWS at a time */
     FEW_ROWS = 4,
-    WIDE = 1024, /* lanes of a row, from where on few rows at a time are faster in cache, too */
-    FAR_LANES = 1024, /* from where lanes are used to those that are fetched */
-    UNITS_TOGETHER = 16 /* of small planes */
+    WIDE = 1024, /* lanes of a row from where on that is faster in cache, too */
+    UNITS_TOGETHER = 16, /* small planes from memory: read in one go where they are adjacent */
+    FAR_LANES = 1024 /* how far ahead lanes are fetched */
 };
 
 /* How many elements further. */
@@ -158,14 +158,14 @@ static const ahead no_fetch = { false, 0, 0 };
 static INLINE ahead fetch_ahead_of(const bnorm_walk *w, const bnorm_collection *c, size_t unit, size_t in_run,
                                    size_t end)
 {
-    const size_t lanes = w->run_rows * w->width, back = lanes - FAR_LANES;
+    const size_t lanes = w->run_rows * w->width, far = smaller(FAR_LANES, lanes), back = lanes - far;
     const bnorm_reach *x = &w->x, *dy = &w->dy;
     if (w->run_super_rows < BNORM_GROUP) {
         const size_t runs = w->group_runs;
         return in_run + runs < w->runs ? (ahead){ true, runs * x->run_stride, runs * dy->run_stride } : no_fetch;
     }
-    if (end + FAR_LANES <= lanes)
-        return (ahead){ true, FAR_LANES, FAR_LANES };
+    if (end + far <= lanes)
+        return (ahead){ true, far, far };
     if (in_run + 1 < w->runs)
         return (ahead){ true, x->run_stride - back, dy->run_stride - back };
     if (unit + 1 < c->units)
