@@ -259,8 +259,11 @@ static INLINE void fetch_pair(const void *tensor, bnorm_dtype type, size_t i)
 static INLINE void fetch_far(const void *tensor, bnorm_dtype type, size_t i, size_t n)
 {
     const char *p = bnorm_elements(tensor, type, i);
-    for (size_t b = 0; b < n * bnorm_size_of(type); b += BNORM_LINE)
+    const size_t bytes = n * bnorm_size_of(type);
+    for (size_t b = 0; b < bytes; b += BNORM_LINE)
         v_fetch_far(p + b);
+    if (n < BNORM_TILE) /* else the next ones begin in the last line */
+        v_fetch_far(p + bytes - 1);
 }
 
 #endif

@@ -158,7 +158,9 @@ static const ahead no_fetch = { false, 0, 0 };
 static INLINE ahead fetch_ahead_of(const bnorm_walk *w, const bnorm_collection *c, size_t unit, size_t in_run,
                                    size_t end)
 {
-    const size_t lanes = w->run_rows * w->width, far = smaller(FAR_LANES, lanes), back = lanes - far;
+    const size_t lanes = w->run_rows * w->width;
+    /* Beyond a run that is shorter lie the next units, which are there but for the last two. */
+    const size_t far = unit + 2 < c->units ? FAR_LANES : smaller(FAR_LANES, lanes), back = lanes - far;
     const bnorm_reach *x = &w->x, *dy = &w->dy;
     if (w->run_super_rows < BNORM_GROUP) {
         const size_t runs = w->group_runs;
