@@ -6,6 +6,7 @@
 #include "../include/bnorm/prefix.h"
 
 #ifdef BNORM_PREFIX
+#define bnorm_apply_apart BNORM_PREFIXED(bnorm_apply_apart)
 #define bnorm_apply_on BNORM_PREFIXED(bnorm_apply_on)
 #define bnorm_apply_region BNORM_PREFIXED(bnorm_apply_region)
 #define bnorm_backward_apply_on BNORM_PREFIXED(bnorm_backward_apply_on)
@@ -30,6 +31,7 @@
 #define bnorm_grid_region BNORM_PREFIXED(bnorm_grid_region)
 #define bnorm_in_place BNORM_PREFIXED(bnorm_in_place)
 #define bnorm_infer_on BNORM_PREFIXED(bnorm_infer_on)
+#define bnorm_is_apart BNORM_PREFIXED(bnorm_is_apart)
 #define bnorm_kernels_at BNORM_PREFIXED(bnorm_kernels_at)
 #define bnorm_kernels_chosen BNORM_PREFIXED(bnorm_kernels_chosen)
 #define bnorm_mask_range BNORM_PREFIXED(bnorm_mask_range)

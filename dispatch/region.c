@@ -31,6 +31,12 @@ bnorm_region bnorm_whole(const bnorm_geometry *g)
     return (bnorm_region){ .images = g->batch, .blocks = g->blocks, .points = g->points, .lanes = g->block };
 }
 
+/* Whether blocks of a point lie side by side, as where NHWC is described by strides. */
+static bool blocks_adjacent(const bnorm_geometry *g)
+{
+    return g->blocks > 1 && g->points > 1 && g->in.block_stride == g->block && g->out.block_stride == g->block;
+}
+
 bnorm_grid bnorm_cut(const bnorm_geometry *g, size_t width)
 {
     bnorm_grid grid = { 1, 1, 1 };
@@ -38,7 +44,8 @@ bnorm_grid bnorm_cut(const bnorm_geometry *g, size_t width)
         return grid;
     size_t parts = width * TASKS_PER_THREAD;
     grid.images = bnorm_min(g->batch, parts);
-    grid.blocks = bnorm_min(g->blocks, bnorm_ceil_div(parts, grid.images));
+    if (!blocks_adjacent(g))
+        grid.blocks = bnorm_min(g->blocks, bnorm_ceil_div(parts, grid.images));
     grid.points = bnorm_min(g->points, bnorm_ceil_div(parts, grid.images * grid.blocks));
     return grid;
 }
@@ -203,28 +210,61 @@ static void apply_image(const work *w, size_t image)
         apply_rows(w, image, full, 0, r->points, g->block, false);
 }
 
+/* ---- A region ---- */
+
+/* Blocks that lie side by side are one: rows of all their channels. */
+static void apply_as_rows(const bnorm_application *job, const bnorm_region *r, const float *const k[BNORM_COEFFICIENTS])
+{
+    bnorm_application rows = *job;
+    bnorm_geometry g = *job->geometry;
+    bnorm_region region = *r;
+    region.lane += r->block * g.block;
+    region.lanes = r->blocks == 1 ? r->lanes : r->blocks * g.block;
+    region.block = 0;
+    region.blocks = 1;
+    g.block *= g.blocks;
+    g.blocks = 1;
+    rows.geometry = &g;
+    bnorm_apply_region(&rows, &region, k);
+}
+
+static void apply_dense(const work *w)
+{
+    const bnorm_geometry *g = w->geometry;
+    const bnorm_region *r = w->region;
+    const bnorm_layout *in = &g->in, *out = &g->out;
+    const bool backwards = w->job->sweep.backwards, planes = bnorm_planes_possible(g) && r->lanes == g->block;
+    const bool side_by_side = in->block_stride == g->block && out->block_stride == g->block && r->lanes == g->block;
+    const bool images_adjacent = r->points == g->points && in->image_stride == g->points * in->point_stride &&
+                                 out->image_stride == g->points * out->point_stride;
+    if (g->points == 1 && side_by_side)
+        apply_sequence(w, r->images, r->blocks * g->block, true, false);
+    else if (g->blocks == 1 && images_adjacent)
+        apply_sequence(w, r->images * r->points, r->lanes, false, planes && g->channels == g->block);
+    else
+        for (size_t i = 0; i < r->images; i++) {
+            size_t image = backwards ? r->images - 1 - i : i;
+            if (planes)
+                apply_image(w, image);
+            else
+                for (size_t b = 0; b < r->blocks; b++)
+                    apply_rows(w, image, b, 0, r->points, r->lanes, false);
+        }
+}
+
 void bnorm_apply_region(const bnorm_application *job, const bnorm_region *r, const float *const k[BNORM_COEFFICIENTS])
 {
     const bnorm_geometry *g = job->geometry;
-    const bnorm_layout *in = &g->in, *out = &g->out;
-    const work w = { job, g, r, job->map == BNORM_NORMALISE ? out : in, k };
-    bool blocks_adjacent = in->block_stride == g->block && out->block_stride == g->block && r->lanes == g->block;
-    bool images_adjacent = r->points == g->points && in->image_stride == g->points * in->point_stride &&
-                           out->image_stride == g->points * out->point_stride;
-    bool planes = bnorm_planes_possible(g);
-    if (g->points == 1 && blocks_adjacent)
-        apply_sequence(&w, r->images, r->blocks * g->block, true, false);
-    else if (g->blocks == 1 && images_adjacent)
-        apply_sequence(&w, r->images * r->points, r->lanes, false, planes && g->channels == g->block);
-    else
-        for (size_t i = 0; i < r->images; i++) {
-            size_t image = job->sweep.backwards ? r->images - 1 - i : i;
-            if (planes)
-                apply_image(&w, image);
-            else
-                for (size_t b = 0; b < r->blocks; b++)
-                    apply_rows(&w, image, b, 0, r->points, r->lanes, false);
-        }
+    if (blocks_adjacent(g)) {
+        apply_as_rows(job, r, k);
+        return;
+    }
+    if (bnorm_is_apart(job, r)) {
+        bnorm_apply_apart(job, r, k);
+    } else {
+        const work w = { job, g, r, job->map == BNORM_NORMALISE ? &g->out : &g->in, k };
+        apply_dense(&w);
+    }
     if (job->sweep.stream)
         job->kernels->drain();
 }

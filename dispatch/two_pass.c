@@ -15,6 +15,7 @@
 
 enum {
     GROUP_CHANNELS = 64, /* that a task takes at a time, at most; a block may be larger */
+    GROUP_COLUMNS = 512, /* the same where they lie side by side: long pieces of the rows of memory */
     TASKS_PER_THREAD = 4,
     FETCHING_TASKS_PER_THREAD = 2, /* each begins with a group that nothing has fetched */
     ALIGNMENT = 64
@@ -48,13 +49,25 @@ static size_t most_tasks(const bnorm_plan *p)
     return p->width == 1 ? 1 : p->width * (p->fetching ? FETCHING_TASKS_PER_THREAD : TASKS_PER_THREAD);
 }
 
-/* Groups of which at most so many bytes are read, if a unit is not larger. */
+/* Units that share a cache line: channels that lie side by side, and yet are units of their own. */
+static size_t units_of_line(const bnorm_two_pass *job)
+{
+    const bnorm_geometry *g = &job->geometry;
+    const bool adjacent = g->in.block_stride == g->block || g->out.block_stride == g->block;
+    return adjacent && g->points > 1 ? bnorm_ceil_div(BNORM_LINE / sizeof(uint16_t), g->block) : 1;
+}
+
+/* Groups of which at most so many bytes are read, if a unit, or a line of units, is not larger. */
 static void cut_groups(bnorm_two_pass *job, size_t bytes)
 {
     bnorm_plan *p = &job->plan;
     const bnorm_order *o = &p->order;
-    size_t units = bnorm_min(bytes / bytes_of_unit(job), GROUP_CHANNELS / o->walk.width);
-    p->group_units = units ? bnorm_min(units, bnorm_ceil_div(o->units, most_tasks(p))) : 1;
+    const size_t line = units_of_line(job), most = (line == 1 ? GROUP_CHANNELS : GROUP_COLUMNS) / o->walk.width;
+    size_t units = bnorm_min(bytes / bytes_of_unit(job), most);
+    if (units < line)
+        units = line == 1 ? 1 : most;
+    units = bnorm_min(units, bnorm_ceil_div(o->units, most_tasks(p)));
+    p->group_units = bnorm_min(bnorm_ceil_div(units, line) * line, o->units);
     p->groups = bnorm_ceil_div(o->units, p->group_units);
     p->tasks = bnorm_min(most_tasks(p), p->groups);
 }

@@ -50,6 +50,12 @@ bnorm_layout layout_of(const bnorm_shape *s, bnorm_dtype type, spacing gaps)
     bnorm_layout l = { .dtype = type };
     if (gaps == DENSE)
         return l;
+    if (gaps == SIDE_BY_SIDE) {
+        l.block_stride = s->block;
+        l.point_stride = blocks_of(s) * s->block + (s->points % 2 ? 3 : 0);
+        l.image_stride = s->points * l.point_stride + (s->points % 4 == 3 ? 7 : 0);
+        return l;
+    }
     l.point_stride = s->block + (gaps == SPACED_POINTS ? 3 : 0);
     l.block_stride = s->points * l.point_stride + 5;
     l.image_stride = blocks_of(s) * l.block_stride + 7;

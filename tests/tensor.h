@@ -12,6 +12,7 @@ typedef enum spacing {
     DENSE,
     PADDED_PLANES, /* gaps after each block and image */
     SPACED_POINTS, /* and after each point */
+    SIDE_BY_SIDE, /* all channels of a point, whatever the block; in some shapes with gaps after each point */
     SPACING_COUNT
 } spacing;
 

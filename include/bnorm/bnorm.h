@@ -79,6 +79,10 @@ typedef enum bnorm_dtype {
  * Where a tensor's elements lie. Strides count elements; 0 means dense. Elements must stay apart: ordered by size,
  * each stride is at least the extent of what it steps over. A channel slice of a larger tensor, padded planes and
  * pitched rows are therefore all legal. The stride of an axis of one element is not looked at.
+ *
+ * NHWC may also be told as block 1 with strides (block_stride 1, point_stride channels): then the bits are those of
+ * NCHW, whose order of summing follows from the block, and calls take up to twice as long as with block = channels.
+ * Where `in` and `out` differ so that elements must be transposed, a call takes several times as long.
  */
 typedef struct bnorm_layout {
     bnorm_dtype dtype;

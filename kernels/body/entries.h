@@ -7,12 +7,34 @@
 /* Super-rows of a run: a longer one the CPU fetches ahead by itself. */
 enum { LONG_RUN = 256 };
 
+/* Channels that lie side by side, and yet are units of their own. */
+static bool are_columns(const bnorm_walk *w)
+{
+    return w->width == 1 && w->x.unit_stride == 1 && w->dy.unit_stride == 1 && are_images(w);
+}
+
+/* Where they are few, and all that a point has, a super-row's lanes are adjacent. */
+static void collect_columns(const bnorm_walk *w, const bnorm_collection *c, int type)
+{
+    if (c->units * w->folded > BNORM_MAX_FOLDED || w->x.point_stride != c->units || w->dy.point_stride != c->units) {
+        sum_columns[c->terms][type](w, c);
+        return;
+    }
+    bnorm_walk rows = *w;
+    bnorm_collection one = *c;
+    rows.width = c->units;
+    one.units = 1;
+    sum_rows[c->terms][type](&rows, &one);
+}
+
 static void collect(const bnorm_walk *w, const bnorm_collection *c)
 {
     const int type = bnorm_of_x(c->terms) || c->x_type == c->dy_type ? (int)c->x_type : ANY;
     const bool adjacent_tiles = w->folded * w->width == BNORM_TILE && w->x.super_row_stride == BNORM_TILE &&
                                 w->dy.super_row_stride == BNORM_TILE;
-    if (!w->dense)
+    if (!w->dense && are_columns(w))
+        collect_columns(w, c, type);
+    else if (!w->dense)
         sum_apart(w, c);
     else if (adjacent_tiles && c->rows <= BNORM_GROUP && c->first % w->run_super_rows + c->rows <= w->run_super_rows)
         sum_runs[c->terms][type](w, c);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Sums of elements that lie apart from each other: a tile of each tensor is brought together, and then summed. */
+/* Sums of elements that lie apart from each other: tiles of each tensor are brought together, and then summed. */
+#include "../transpose.h"
 #include "instances.h"
 
 /* Where n lanes of a super-row are, from `lane` on. */
@@ -24,51 +25,113 @@ static void locate_lanes(const bnorm_walk *w, const bnorm_reach *reach, place at
     }
 }
 
-/* A tile of each tensor, brought together. */
+/* Tiles of several units, brought together as floats; the mask has a bit for each element. */
 typedef struct {
-    BNORM_ALIGNED float x[BNORM_TILE], dy[BNORM_TILE], residual[BNORM_TILE];
-    uint8_t mask[BNORM_TILE / 8];
+    BNORM_ALIGNED float x[UNITS_TOGETHER][BNORM_TILE], dy[UNITS_TOGETHER][BNORM_TILE];
+    BNORM_ALIGNED float residual[UNITS_TOGETHER][BNORM_TILE];
+    uint8_t mask[UNITS_TOGETHER * BNORM_TILE / 8];
     bnorm_fusion fusion;
-} gathered_tile;
+} gathered_tiles;
 
-static void gather_fusion(const bnorm_collection *c, size_t at, const size_t *indices, size_t n, gathered_tile *to)
+/* Whether runs are images, so that rows of a run are a point apart. */
+static inline bool are_images(const bnorm_walk *w)
 {
-    const bnorm_fusion *f = c->fusion;
-    to->fusion = *f;
-    memset(to->mask, 0, sizeof(to->mask));
-    for (size_t l = 0; f->residual && l < n; l++)
-        to->residual[l] = bnorm_element(f->residual, c->dy_type, at + indices[l]);
-    for (size_t l = 0; f->mask && l < n; l++)
-        to->mask[l / 8] |= (uint8_t)((f->mask[(at + indices[l]) / 8] >> (at + indices[l]) % 8 & 1) << l % 8);
-    to->fusion.residual = f->residual ? to->residual : NULL;
-    to->fusion.mask = f->mask ? to->mask : NULL;
+    return w->run_rows == w->points;
 }
 
-/* n lanes of a unit's super-row: a collection of what was brought together. */
-static bnorm_collection gather(const bnorm_walk *w, const bnorm_collection *c, size_t unit, place at, size_t lane,
-                               size_t n, gathered_tile *to)
+/* Values of 16 bits at the beginning of a row become the floats of that row. */
+static NOINLINE void widen(float *row, bnorm_dtype type, size_t n)
+{
+    uint16_t raw[BNORM_TILE];
+    memcpy(raw, row, n * sizeof(*raw));
+    for (size_t l = 0; l < n; l += PAIR)
+        store_f32(row, BNORM_F32, l, PAIR, MIXED(load)(raw, type, l, smaller(n - l, PAIR)));
+}
+
+/* n lanes of each of some units: anywhere, or a point apart. */
+static void gather_anywhere(const void *tensor, size_t size, const size_t *indices, size_t n, size_t unit_stride,
+                            size_t units, float (*to)[BNORM_TILE])
+{
+    for (size_t u = 0; u < units; u++)
+        for (size_t l = 0; l < n; l++)
+            memcpy((char *)to[u] + l * size, (const char *)tensor + (u * unit_stride + indices[l]) * size, size);
+}
+
+static void gather_points(const void *tensor, size_t size, const bnorm_reach *reach, size_t n, size_t units,
+                          float (*to)[BNORM_TILE])
+{
+    const size_t pitch = reach->point_stride, unit_stride = reach->unit_stride;
+    if (pitch == 1)
+        for (size_t u = 0; u < units; u++)
+            memcpy(to[u], (const char *)tensor + u * unit_stride * size, n * size);
+    else if (unit_stride == 1)
+        transpose(size, n, units, tensor, pitch, to, sizeof(*to) / size);
+    else
+        for (size_t u = 0; u < units; u++)
+            transpose(size, n, 1, (const char *)tensor + u * unit_stride * size, pitch, to[u], n);
+}
+
+static void gather_tensor(const void *tensor, bnorm_dtype type, const bnorm_walk *w, const bnorm_reach *reach, place at,
+                          size_t lane, size_t n, size_t units, float (*to)[BNORM_TILE])
+{
+    const size_t size = bnorm_size_of(type);
+    if (w->width == 1 && are_images(w)) {
+        gather_points(bnorm_elements(tensor, type, element_at(reach, at)), size, reach, n, units, to);
+    } else {
+        size_t indices[BNORM_TILE];
+        locate_lanes(w, reach, at, lane, n, indices);
+        gather_anywhere(tensor, size, indices, n, reach->unit_stride, units, to);
+    }
+    if (type != BNORM_F32)
+        for (size_t u = 0; u < units; u++)
+            widen(to[u], type, n);
+}
+
+static void gather_mask(const uint8_t *mask, size_t first, const bnorm_walk *w, place at, size_t lane, size_t n,
+                        size_t units, uint8_t *to)
+{
+    size_t indices[BNORM_TILE];
+    locate_lanes(w, &w->dy, at, lane, n, indices);
+    memset(to, 0, units * BNORM_TILE / 8);
+    for (size_t u = 0; u < units; u++)
+        for (size_t l = 0; l < n; l++) {
+            const size_t bit = first + u * w->dy.unit_stride + indices[l];
+            to[(u * BNORM_TILE + l) / 8] |= (uint8_t)((mask[bit / 8] >> bit % 8 & 1) << l % 8);
+        }
+}
+
+/* n lanes of a super-row of some units, and what is to be summed of these. */
+static bnorm_collection gather(const bnorm_walk *w, const bnorm_collection *c, size_t unit, size_t units, place at,
+                               size_t lane, size_t n, gathered_tiles *to)
 {
     const size_t x = unit * w->x.unit_stride, dy = unit * w->dy.unit_stride;
-    size_t indices[BNORM_TILE];
-    locate_lanes(w, &w->x, at, lane, n, indices);
-    for (size_t l = 0; l < n; l++)
-        to->x[l] = bnorm_element(c->x, c->x_type, x + indices[l]);
-    bnorm_collection gathered = { .terms = c->terms, .x = to->x, .dy = to->x, .fusion = &to->fusion };
+    bnorm_collection gathered = { .terms = c->terms, .x = to->x, .dy = to->x };
+    gather_tensor(bnorm_elements(c->x, c->x_type, x), c->x_type, w, &w->x, at, lane, n, units, to->x);
     if (bnorm_of_x(c->terms))
         return gathered;
     gathered.dy = to->dy;
-    locate_lanes(w, &w->dy, at, lane, n, indices);
-    for (size_t l = 0; l < n; l++)
-        to->dy[l] = bnorm_element(c->dy, c->dy_type, dy + indices[l]);
-    if (c->terms == BNORM_FUSED)
-        gather_fusion(c, c->at + dy, indices, n, to);
+    gather_tensor(bnorm_elements(c->dy, c->dy_type, dy), c->dy_type, w, &w->dy, at, lane, n, units, to->dy);
+    if (c->terms != BNORM_FUSED)
+        return gathered;
+    gathered.fusion = &to->fusion;
+    to->fusion = *c->fusion;
+    if (to->fusion.residual) {
+        gather_tensor(bnorm_elements(c->fusion->residual, c->dy_type, c->at + dy), c->dy_type, w, &w->dy, at, lane, n,
+                      units, to->residual);
+        to->fusion.residual = to->residual;
+    }
+    if (to->fusion.mask) {
+        gather_mask(c->fusion->mask, c->at + dy, w, at, lane, n, units, to->mask);
+        to->fusion.mask = to->mask;
+    }
     return gathered;
 }
 
-static void add_gathered(sums *s, const bnorm_collection *c, size_t n, const about *k)
+/* n lanes of a tile that was brought together, which begins at an element. */
+static void add_gathered(sums *s, const bnorm_collection *c, size_t first, size_t n, const about *k)
 {
     for (size_t p = 0; p < PAIRS && p * PAIR < n; p++) {
-        const size_t i = p * PAIR, lanes = smaller(n - i, PAIR);
+        const size_t i = first + p * PAIR, lanes = smaller(n - p * PAIR, PAIR);
         switch (c->terms) {
         case BNORM_DEVIATIONS:
             add_deviations_f32(&s[p], c, i, i, lanes, &k[p]);
@@ -88,14 +151,55 @@ static void add_gathered(sums *s, const bnorm_collection *c, size_t n, const abo
     }
 }
 
-/* A group of super-rows, of a tile of lanes: its sums join those of the chunk. */
-static place gather_group(const bnorm_walk *w, const bnorm_collection *c, size_t unit, place at, size_t rows,
+/* ---- Super-rows of a tile: of several units at a time ---- */
+
+/* A group of super-rows of some units. */
+static place gather_group(const bnorm_walk *w, const bnorm_collection *c, size_t unit, size_t units, place at,
+                          size_t rows, gathered_tiles *tiles, sums (*s)[PAIRS])
+{
+    for (size_t u = 0; u < units; u++)
+        for (size_t p = 0; p < PAIRS; p++)
+            s[u][p] = no_sums();
+    for (; rows; rows--, at = step(w, at, 1)) {
+        const size_t n = super_row_lanes(w, at.row);
+        const bnorm_collection gathered = gather(w, c, unit, units, at, 0, n, tiles);
+        for (size_t u = 0; u < units; u++) {
+            about k[PAIRS];
+            load_tile_about(k, c, (unit + u) * w->width, w->width, c->terms == BNORM_CENTERED, c->terms == BNORM_FUSED);
+            add_gathered(s[u], &gathered, u * BNORM_TILE, n, k);
+        }
+    }
+    return at;
+}
+
+static void sum_tiles_apart(const bnorm_walk *w, const bnorm_collection *c)
+{
+    gathered_tiles tiles;
+    sums chunk[UNITS_TOGETHER][PAIRS], group[UNITS_TOGETHER][PAIRS];
+    for (size_t unit = 0; unit < c->units; unit += UNITS_TOGETHER) {
+        const size_t units = smaller(c->units - unit, UNITS_TOGETHER);
+        place at = gather_group(w, c, unit, units, place_of(w, c->first), smaller(c->rows, BNORM_GROUP), &tiles, chunk);
+        for (size_t done = BNORM_GROUP; done < c->rows; done += BNORM_GROUP) {
+            at = gather_group(w, c, unit, units, at, smaller(c->rows - done, BNORM_GROUP), &tiles, group);
+            for (size_t u = 0; u < units; u++)
+                for (size_t p = 0; p < PAIRS; p++)
+                    chunk[u][p] = add_sums(chunk[u][p], group[u][p]);
+        }
+        for (size_t u = 0; u < units; u++)
+            store_tile_sums(c, (unit + u) * w->width, w->width, chunk[u], bnorm_sums_of(c->terms));
+    }
+}
+
+/* ---- Super-rows of any width: a tile of lanes at a time ---- */
+
+/* A group of super-rows of a unit, of a tile of lanes: its sums join those of the chunk. */
+static place gather_lanes(const bnorm_walk *w, const bnorm_collection *c, size_t unit, place at, size_t rows,
                           size_t lane, const about_rows *given, float *const *chunk, bool first)
 {
     const size_t lanes = smaller(w->folded * w->width - lane, BNORM_TILE);
     about k[PAIRS];
     sums s[PAIRS];
-    gathered_tile tile;
+    gathered_tiles tiles;
     for (size_t p = 0; p < PAIRS; p++) {
         k[p] = load_about(given, lane + p * PAIR, smaller(lanes_behind(lanes, p * PAIR), PAIR));
         s[p] = no_sums();
@@ -103,8 +207,8 @@ static place gather_group(const bnorm_walk *w, const bnorm_collection *c, size_t
     for (; rows; rows--, at = step(w, at, 1)) {
         const size_t n = smaller(lanes_behind(super_row_lanes(w, at.row), lane), lanes);
         if (n) {
-            const bnorm_collection gathered = gather(w, c, unit, at, lane, n, &tile);
-            add_gathered(s, &gathered, n, k);
+            const bnorm_collection gathered = gather(w, c, unit, 1, at, lane, n, &tiles);
+            add_gathered(s, &gathered, 0, n, k);
         }
     }
     for (size_t p = 0; p < PAIRS; p++)
@@ -113,7 +217,7 @@ static place gather_group(const bnorm_walk *w, const bnorm_collection *c, size_t
     return at;
 }
 
-static void sum_apart(const bnorm_walk *w, const bnorm_collection *c)
+static void sum_lanes_apart(const bnorm_walk *w, const bnorm_collection *c)
 {
     for (size_t unit = 0; unit < c->units; unit++) {
         folded_rows f;
@@ -123,8 +227,16 @@ static void sum_apart(const bnorm_walk *w, const bnorm_collection *c)
         for (size_t lane = 0; lane < w->folded * w->width; lane += BNORM_TILE) {
             place at = place_of(w, c->first);
             for (size_t done = 0; done < c->rows; done += BNORM_GROUP)
-                at = gather_group(w, c, unit, at, smaller(c->rows - done, BNORM_GROUP), lane, &given, sum, done == 0);
+                at = gather_lanes(w, c, unit, at, smaller(c->rows - done, BNORM_GROUP), lane, &given, sum, done == 0);
         }
         reduce_chunk(&f, w, c, unit);
     }
+}
+
+static void sum_apart(const bnorm_walk *w, const bnorm_collection *c)
+{
+    if (w->folded * w->width == BNORM_TILE)
+        sum_tiles_apart(w, c);
+    else
+        sum_lanes_apart(w, c);
 }

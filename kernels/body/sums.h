@@ -140,7 +140,8 @@ enum {
     FEW_ROWS = 4,
     WIDE = 1024, /* lanes of a row from where on that is faster in cache, too */
     UNITS_TOGETHER = 16, /* small planes from memory: read in one go where they are adjacent */
-    FAR_LANES = 1024 /* how far ahead lanes are fetched */
+    FAR_LANES = 1024, /* how far ahead lanes are fetched */
+    POINTS_AHEAD = 8 /* the same of rows of channels */
 };
 
 /* How many elements further. */
@@ -220,14 +221,18 @@ static INLINE void load_tile_about(about *k, const bnorm_collection *c, size_t c
     }
 }
 
+static inline void add_lanes(float *lanes, const float *more, size_t n)
+{
+    for (size_t l = 0; l < n; l++)
+        lanes[l] += more[l];
+}
+
 /* Row r + row r + (rows - half), until one is left. */
 static NOINLINE void reduce_rows(float *lanes, size_t rows, size_t width)
 {
     while (rows > 1) {
         const size_t half = rows / 2;
-        const float *upper = lanes + (rows - half) * width;
-        for (size_t l = 0; l < half * width; l++)
-            lanes[l] += upper[l];
+        add_lanes(lanes, lanes + (rows - half) * width, half * width);
         rows -= half;
     }
 }
