@@ -94,8 +94,8 @@ private:
     {
         std::printf("[%4zu/%zu] %-62s", ++done, wanted.size(), row.name().c_str());
         if (r.error.empty())
-            std::printf(" %6.1f GB/s +-%2.0f %% %5.2f of a copy\n", static_cast<double>(row.bytes()) / r.seconds / 1e9,
-                        r.spread * 50, r.limit);
+            std::printf(" %6.1f GB/s +-%2.0f %% %5.2f of a copy, %.2f of the limit\n",
+                        static_cast<double>(row.bytes()) / r.seconds / 1e9, r.spread * 50, r.copy, r.limit);
         else
             std::printf(" FAILED: %s\n", r.error.c_str());
         std::fflush(stdout);
@@ -107,6 +107,7 @@ private:
         for (auto _ : state)
             state.SetIterationTime(r.seconds);
         state.SetBytesProcessed(static_cast<int64_t>(row.bytes()));
+        state.counters["copy"] = r.copy;
         state.counters["limit"] = r.limit;
         state.counters["spread"] = r.spread;
         state.counters["cold"] = row.bytes() > last_level_cache();

@@ -24,8 +24,8 @@ def read_machine(path):
 
 
 def cells(rows):
-    """Of one layer, or of means: GB/s and limit of each machine, and the speeds over the first's."""
-    columns = [number(row[key], digits) for row in rows for key, digits in (("speed", 1), ("limit", 2))]
+    """Of one layer, or of means: GB/s and fraction of a copy of each machine, and the speeds over the first's."""
+    columns = [number(row[key], digits) for row in rows for key, digits in (("speed", 1), ("copy", 2))]
     return columns + [number(row["speed"] / rows[0]["speed"], 2) for row in rows[1:]]
 
 
@@ -35,8 +35,8 @@ def main(paths):
     for name, path, (context, best, _) in zip(names, paths, machines):
         print(f"- {name}: {context['cpu']}, {context['num_cpus']} CPUs, {best}; bnorm {context['bnorm_version']}, commit "
               f"{context['bnorm_commit']}, {context['compiler']}, {context['date']}; {path}")
-    print("\nGB/s, each tensor read or written once, of the best ISA. limit: as a fraction of that machine's best copy.\n")
-    columns = [f"{name}{what}" for name in names for what in ("", " limit")] + [f"{name}/A" for name in names[1:]]
+    print("\nGB/s, each tensor read or written once, of the best ISA. copy: as a fraction of that machine's best copy.\n")
+    columns = [f"{name}{what}" for name in names for what in ("", " copy")] + [f"{name}/A" for name in names[1:]]
     means = []
     for group in sorted(set.intersection(*(set(groups) for *_, groups in machines))):
         shapes = [shape for shape in machines[0][2][group] if all(shape in groups[group] for *_, groups in machines)]
@@ -46,7 +46,7 @@ def main(paths):
         rows = {shape: [groups[group][shape] for *_, groups in machines] for shape in shapes}
         table(["layer", "batch x channels x points", *columns],
               [[shape, rows[shape][0]["dimensions"], *cells(rows[shape])] for shape in shapes], 2)
-        mean = [{key: geometric_mean([rows[shape][i][key] for shape in shapes]) for key in ("speed", "limit")}
+        mean = [{key: geometric_mean([rows[shape][i][key] for shape in shapes]) for key in ("speed", "copy")}
                 for i in range(len(machines))]
         means.append([" ".join(group), str(len(shapes)), *cells(mean)])
     if not means:

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A copy, and a sum of two, with one ISA's vectors: what the kernels of that ISA could reach at most. Compiled once for
- * each ISA, with its flags, its vector header in BNORM_SIMD_HEADER and its name in BNORM_ISA_NAME.
+ * A copy, a sum of two, and reading alone, with one ISA's vectors: what the kernels of that ISA could reach at most.
+ * Compiled once for each ISA, with its flags, its vector header in BNORM_SIMD_HEADER and its name in BNORM_ISA_NAME.
  */
 #include <stddef.h>
 
@@ -11,7 +11,7 @@
 #define NAME(prefix, isa) JOIN(prefix, isa)
 
 /* Four vectors a step keep the loop's own cost below that of its loads and stores. */
-enum { STEP = 4 * V_LANES };
+enum { STEP = 4 * V_LANES, AHEAD = 1024 };
 
 /* Copies `count` floats, or the sums of two tensors; `to` is aligned to the vector. With `stream`, past the caches. */
 void NAME(bench_copy_, BNORM_ISA_NAME)(float *restrict to, const float *restrict from, const float *restrict other,
@@ -48,4 +48,30 @@ void NAME(bench_copy_, BNORM_ISA_NAME)(float *restrict to, const float *restrict
         v_stream_end();
     for (; i < count; i++)
         to[i] = other ? from[i] + other[i] : from[i];
+}
+
+/* The sum of `count` floats, or of two tensors; what comes from memory is fetched ahead. */
+float NAME(bench_read_, BNORM_ISA_NAME)(const float *restrict from, const float *restrict other, size_t count);
+
+static inline float read_steps(const float *restrict from, const float *restrict other, size_t count)
+{
+    v_f32 sums[4] = { v_zero(), v_zero(), v_zero(), v_zero() };
+    float lanes[V_LANES], sum = 0;
+    for (size_t i = 0; i + STEP <= count; i += STEP)
+        for (size_t v = 0; v < 4; v++) {
+            const size_t at = i + v * V_LANES, ahead = count - i > AHEAD + STEP ? at + AHEAD : at;
+            v_fetch(from + ahead);
+            if (other)
+                v_fetch(other + ahead);
+            sums[v] = v_add(sums[v], load(from, other, at));
+        }
+    v_store(lanes, v_add(v_add(sums[0], sums[1]), v_add(sums[2], sums[3])));
+    for (size_t i = 0; i < V_LANES; i++)
+        sum += lanes[i];
+    return sum;
+}
+
+float NAME(bench_read_, BNORM_ISA_NAME)(const float *restrict from, const float *restrict other, size_t count)
+{
+    return other ? read_steps(from, other, count) : read_steps(from, NULL, count);
 }

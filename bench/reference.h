@@ -121,6 +121,17 @@ inline std::string find_difference(const batch_norm &norm, const epilogue &epilo
     return words.str();
 }
 
+// The same of statistics alone.
+inline std::string find_statistics_difference(const batch_norm &norm, const statistics &given, double tolerance)
+{
+    const auto count = static_cast<double>(norm.shape.batch * norm.shape.points);
+    size_t wrong = 0;
+    for (size_t c = 0; c < norm.shape.channels; c++)
+        wrong += !(std::abs(norm.collected_mean[c] - given.mean[c]) <= tolerance) ||
+                 !(std::abs(norm.collected_m2[c] / count - given.var[c]) <= tolerance * (1 + given.var[c]));
+    return wrong ? std::to_string(wrong) + " channels differ" : std::string();
+}
+
 // The same of the gradients, given the statistics of the batch.
 inline std::string find_gradient_difference(const batch_norm &norm, const epilogue &epilogue, const statistics &given,
                                             const tensors &buffers, double tolerance)

@@ -20,6 +20,7 @@ def read_rows(benchmarks):
         failed = any(run.get("error_occurred") for run in repetitions)
         rows[key] = None if failed else {
             "speed": statistics.median(run["bytes_per_second"] for run in repetitions) / 1e9,
+            "copy": statistics.median(run["copy"] for run in repetitions),
             "limit": statistics.median(run["limit"] for run in repetitions),
             "spread": statistics.median(run["spread"] for run in repetitions),
             "cold": bool(repetitions[0]["cold"]),
@@ -71,7 +72,7 @@ def speeds(cells, isas):
     columns = ["FAILED" if isa in cells and not cells[isa] else number(cells.get(isa) and cells[isa]["speed"], 1)
                for isa in isas]
     gains = [number(ratio(cells, *pair), 2) for pair in compared(isas).values()]
-    return columns + gains + [number(best and best["limit"], 2), number(best and best["spread"], 2)]
+    return columns + gains + [number(best and best[key], 2) for key in ("copy", "limit", "spread")]
 
 
 def mean_cells(all_cells, isas):
@@ -80,6 +81,7 @@ def mean_cells(all_cells, isas):
     return len(complete), {
         isa: {
             "speed": geometric_mean([cells[isa]["speed"] for cells in complete]),
+            "copy": geometric_mean([cells[isa]["copy"] for cells in complete]),
             "limit": geometric_mean([cells[isa]["limit"] for cells in complete]),
             "spread": statistics.median(cells[isa]["spread"] for cells in complete),
         }
@@ -91,7 +93,7 @@ def least(all_cells, isas):
     """The ratios again, where they are worst."""
     best = isas[-1]
     ratios = [[ratio(cells, *pair) for cells in all_cells] for pair in compared(isas).values()]
-    ratios.append([cells[best]["limit"] for cells in all_cells if cells.get(best)])
+    ratios += [[cells[best][key] for cells in all_cells if cells.get(best)] for key in ("copy", "limit")]
     return [number(min((r for r in column if r is not None), default=None), 2) for column in ratios]
 
 
@@ -110,9 +112,11 @@ def print_context(context, best):
     if "onednn" in context and int(context["onednn"].split(".")[0]) < 3:
         print(f"**oneDNN {context['onednn']} is no measure of today's: `./run peers` builds the newest that Debian has.**\n")
     print(f"GB/s, each tensor read or written once: two, in backward three. /scalar, /onednn: {best} over portable C and over")
-    print("oneDNN. onednn-avx2: oneDNN held to AVX2. limit: the speed as a fraction of that of the best copy of that size, in")
-    print("backward of the best loop that makes one tensor of two. spread: from the first quartile of the rounds to the third,")
-    print("as a fraction of the median. cold: the tensors together exceed the last-level cache. t1, t2 ...: threads.\n")
+    print("oneDNN. onednn-avx2: oneDNN held to AVX2. copy: the speed as a fraction of that of the best copy of that size, in")
+    print("backward of the best loop that makes one tensor of two. limit: of the best loop with the same loads and stores and no")
+    print("arithmetic: training and backward read their inputs twice, the second time from where they then lie; collect only")
+    print("reads. spread: from the first quartile of the rounds to the third, as a fraction of the median. cold: the tensors")
+    print("together exceed the last-level cache. t1, t2 ...: threads.\n")
     print("op+epilogue: a residual, and its gradient, count too. none: the same call without the epilogue; unfused: batch norm")
     print("and then the epilogue, in two calls; bare: the activation alone, from one tensor to another; onednn: a primitive for")
     print("each. f32: the same call on floats, which are twice as many bytes.\n")
@@ -144,7 +148,7 @@ def main(path):
             isas.insert(0, "f32")
             for shape, cells in shapes.items():
                 cells["f32"] = floats.get(shape, {}).get(best)
-        columns = [*isas, *compared(isas), "limit", "spread"]
+        columns = [*isas, *compared(isas), "copy", "limit", "spread"]
         print(f"## {op} {layout} {dtype} {threads}\n")
         lines = []
         for shape, cells in shapes.items():
@@ -160,7 +164,7 @@ def main(path):
 
     print("## Geometric means, and the least of each ratio\n")
     for columns, lines in means.items():
-        ratios = [column for column in columns if "/" in column or column == "limit"]
+        ratios = [column for column in columns if "/" in column or column in ("copy", "limit")]
         table(["", "", "layers", *columns, *("least " + column for column in ratios)], lines, 2)
 
 

@@ -181,7 +181,13 @@ inline std::vector<row> all_rows(const std::vector<layer> &layers, size_t thread
 
     std::vector<row> rows;
     for (const layer &shape : layers)
-        for (call call : { call::infer, call::train, call::backward }) {
+        for (call call : { call::infer, call::train, call::backward, call::collect }) {
+            if (call == call::collect) { // no peer has it
+                const std::vector<row> some =
+                    plain_rows(shape, call, threads, { { BNORM_F32, { bnorm_isa_name(0) } } });
+                rows.insert(rows.end(), some.begin(), some.end());
+                continue;
+            }
             for (const std::vector<row> &some : { plain_rows(shape, call, threads, isas),
                                                   avx2_rows(shape, call, threads), fused_rows(shape, call, threads) })
                 rows.insert(rows.end(), some.begin(), some.end());

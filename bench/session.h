@@ -27,6 +27,7 @@
 
 #define DECLARE_COPY(isa) \
     extern "C" vector_copy bench_copy_##isa; \
+    extern "C" vector_read bench_read_##isa; \
     extern "C" bare_activation bench_bare_##isa;
 BENCH_COPIES(DECLARE_COPY)
 
@@ -46,6 +47,13 @@ inline vector_copy *best_copy()
         BENCH_COPIES(NAME_COPY) });
 }
 
+inline vector_read *best_read()
+{
+    return best_of<vector_read>({
+#define NAME_READ(isa) { #isa, &bench_read_##isa },
+        BENCH_COPIES(NAME_READ) });
+}
+
 inline bare_activation *best_bare()
 {
     return best_of<bare_activation>({
@@ -56,7 +64,7 @@ inline bare_activation *best_bare()
 struct result {
     std::string error; // then nothing else is there
     double seconds, spread; // of the median call
-    double limit; // its speed over that of the copy
+    double copy, limit; // its speed over those of the copy, and of the loop with the same loads and stores
 };
 
 class session
@@ -84,8 +92,10 @@ public:
         std::vector<contestant> contestants;
         for (const row *row : rows)
             contestants.push_back(enter(*row));
-        contestant copy = enter_copy(*rows[0]);
+        contestant copy = enter_copy(*rows[0]), limit = enter_limit(*rows[0]);
         std::vector<contestant *> able = { &copy };
+        if (has_limit(*rows[0]))
+            able.push_back(&limit);
         for (contestant &c : contestants)
             if (c.error.empty())
                 able.push_back(&c);
@@ -94,11 +104,13 @@ public:
         std::vector<result> results;
         for (size_t i = 0; i < rows.size(); i++) {
             const contestant &c = contestants[i];
-            if (c.error.empty())
-                results.push_back(
-                    { {}, c.median(), c.spread(), tensors_of_a_copy(*rows[i]) * copy.median() / c.median() });
-            else
-                results.push_back({ c.error, 0, 0, 0 });
+            if (!c.error.empty()) {
+                results.push_back({ c.error, 0, 0, 0, 0 });
+                continue;
+            }
+            const double of_copy = tensors_of_a_copy(*rows[i]) * copy.median() / c.median();
+            const double of_limit = has_limit(*rows[i]) ? limit.median() / c.median() : of_copy;
+            results.push_back({ {}, c.median(), c.spread(), of_copy, of_limit });
         }
         return results;
     }
@@ -161,6 +173,8 @@ private:
         // Plain sums lose digits; and a z so near ReLU's kink that it may be on either side moves its channel's means.
         const double rounding = row.type == BNORM_F32 ? 0 : row.type == BNORM_BF16 ? 0x1p-8 : 0x1p-11;
         const double tolerance = (other ? 1e-2 : row.op.is_backward() && !row.op.is_plain() ? 1e-4 : 1e-5) + rounding;
+        if (row.op.call == call::collect)
+            return find_statistics_difference(norm, given, tolerance);
         return row.op.is_backward() ? find_gradient_difference(norm, *row.op.epilogue, given, buffers, tolerance)
                                     : find_difference(norm, *row.op.epilogue, given, buffers, tolerance);
     }
@@ -248,7 +262,7 @@ private:
         const auto [known, is_new] = copies.try_emplace({ row.shape, two, row.threads, row.type });
         if (!is_new)
             return known->second;
-        const size_t floats = row.shape->elements() * bnorm_size_of(row.type) / sizeof(float);
+        const size_t floats = floats_of(row);
         std::vector<contestant> ways;
         for (const bnorm_executor *on : { executor_of(row), static_cast<const bnorm_executor *>(nullptr) })
             for (const auto &[copy, stream] :
@@ -263,12 +277,58 @@ private:
         return known->second = fastest(ways);
     }
 
+    static size_t floats_of(const row &row)
+    {
+        return row.shape->elements() * bnorm_size_of(row.type) / sizeof(float);
+    }
+
+    // Inference, and what is fused, is held to the copy alone.
+    static bool has_limit(const row &row)
+    {
+        return row.op.call != call::infer && row.op.is_plain();
+    }
+
+    // What training and backward read and write, without what they compute: a piece is read, and again, from where it
+    // then lies, while y is written; all of the tensor in NHWC, whose statistics are those of all rows, and what half
+    // of a core's cache holds else. Of statistics alone: reading.
+    contestant enter_limit(const row &row)
+    {
+        if (!has_limit(row))
+            return {};
+        const bool two = row.op.is_backward(), writes = row.op.call != call::collect;
+        const bool whole = !writes || row.block == row.shape->channels || row.shape->points == 1;
+        const auto [known, is_new] = limits.try_emplace({ row.shape, row.op.call, whole, row.threads, row.type });
+        if (!is_new)
+            return known->second;
+        size_t core = 0;
+        bnorm_cache_sizes(&core, nullptr);
+        const size_t piece = whole ? floats_of(row) : core / 2 / sizeof(float) / (two ? 2 : 1);
+        std::vector<contestant> ways;
+        for (const bnorm_executor *on : { executor_of(row), static_cast<const bnorm_executor *>(nullptr) })
+            for (int stream : { 0, 1 })
+                ways.push_back(enter_loop(
+                    [=, read = best_read(), copy = best_copy(), to = buffers.y(), from = buffers.x(),
+                     other = two ? buffers.dy() : nullptr](size_t first, size_t count) {
+                        for (size_t done = 0; done < count; done += piece) {
+                            const size_t at = first + done, some = std::min(piece, count - done);
+                            const float *const more = other ? other + at : nullptr;
+                            volatile float sum = read(from + at, more, some);
+                            static_cast<void>(sum);
+                            if (writes)
+                                copy(to + at, from + at, more, some, stream);
+                        }
+                    },
+                    floats_of(row), on));
+        return known->second = fastest(ways);
+    }
+
     tensors buffers;
     const bnorm_executor executor;
 #ifdef BENCH_ONEDNN
     peer_process *peer = nullptr; // NULL in that process
 #endif
     std::map<std::tuple<const layer *, bool, size_t, bnorm_dtype>, contestant> copies; // by what decides them
+    std::map<std::tuple<const layer *, call, bool, size_t, bnorm_dtype>, contestant> limits;
     std::map<std::pair<const layer *, size_t>, statistics> references; // by shape, block
 };
 

@@ -47,7 +47,7 @@ inline std::vector<layer> parse_layers(const char *csv)
     return layers;
 }
 
-enum class call { infer, train, backward };
+enum class call { infer, train, backward, collect };
 
 // What is fused behind batch norm, and which layers have it.
 struct epilogue {
@@ -90,12 +90,14 @@ struct operation {
     }
     std::string name() const
     {
-        return (call == ::call::infer ? "infer" : call == ::call::train ? "train" : "backward") + epilogue->name;
+        static const char *const names[] = { "infer", "train", "backward", "collect" };
+        return names[static_cast<int>(call)] + epilogue->name;
     }
-    // Tensors that are read and written once each: x and y; dy; the residual or its gradient.
+    // Tensors that are read and written once each: x and, unless statistics are all, y; dy; the residual or its
+    // gradient.
     size_t tensors() const
     {
-        return size_t{ 2 } + is_backward() + epilogue->residual;
+        return size_t{ 2 } - (call == ::call::collect) + is_backward() + epilogue->residual;
     }
 };
 
@@ -110,7 +112,8 @@ public:
     batch_norm(const layer &layer, size_t block, bnorm_dtype type, const bnorm_executor *executor)
         : shape(shape_of(layer, block, type)), executor(executor), gamma(padded_channels()), beta(padded_channels()),
           mean(padded_channels()), var(padded_channels()), dgamma(padded_channels()), dbeta(padded_channels()),
-          saved_mean(layer.channels), saved_mean_low(layer.channels), saved_rstd(layer.channels)
+          collected_mean(layer.channels), collected_m2(layer.channels), saved_mean(layer.channels),
+          saved_mean_low(layer.channels), saved_rstd(layer.channels)
     {
         for (size_t c = 0; c < layer.channels; c++) {
             gamma[c] = 1 + 0.25f * noise(4 * c);
@@ -138,6 +141,9 @@ public:
             params.dresidual = op.epilogue->residual ? dresidual : nullptr;
             return bnorm_backward(&shape, &params, x, dy, y, workspace.data(), workspace.size(), executor);
         }
+        if (op.call == call::collect)
+            return bnorm_collect(&shape, x, collected_mean.data(), collected_m2.data(), workspace.data(),
+                                 workspace.size(), executor);
         if (op.call == call::infer) {
             bnorm_infer_params params = {};
             params.struct_size = sizeof(params);
@@ -234,6 +240,7 @@ public:
     std::vector<float> gamma, beta; // 0 in the padding
     std::vector<float> mean, var; // inference and backward: given; training: the running statistics
     std::vector<float> dgamma, dbeta;
+    std::vector<double> collected_mean, collected_m2;
     void *dresidual = nullptr; // where it goes; only backward through a residual asks for it
 
 private:
