@@ -83,29 +83,55 @@ static INLINE pair map_fused_gradient(const bnorm_map_job *j, pair x, pair dy, c
     return j->map == BNORM_FROZEN ? mul(*dz, k->scale) : gradient(x, *dz, k);
 }
 
-/* ---- Factors: of a unit, whose row repeats in each pair; of lanes of a row; of a seam ---- */
+/* ---- Factors: of a unit, whose row repeats in each pair; of lanes of a row; of a seam. The last three if `slope` ----
+ */
 
-static INLINE factors load_factors(const float *const *k, size_t lane, size_t n)
+static INLINE factors load_factors(const float *const *k, size_t lane, size_t n, bool slope)
 {
-    return (factors){ load_f32(k[BNORM_CENTER], BNORM_F32, lane, n), load_f32(k[BNORM_SCALE], BNORM_F32, lane, n),
-                      load_f32(k[BNORM_SHIFT], BNORM_F32, lane, n),  load_f32(k[BNORM_DY_MEAN], BNORM_F32, lane, n),
-                      load_f32(k[BNORM_SLOPE], BNORM_F32, lane, n),  load_f32(k[BNORM_OFFSET], BNORM_F32, lane, n) };
+    factors f = { load_f32(k[BNORM_CENTER], BNORM_F32, lane, n),
+                  load_f32(k[BNORM_SCALE], BNORM_F32, lane, n),
+                  load_f32(k[BNORM_SHIFT], BNORM_F32, lane, n),
+                  zero_pair(),
+                  zero_pair(),
+                  zero_pair() };
+    if (slope) {
+        f.dy_mean = load_f32(k[BNORM_DY_MEAN], BNORM_F32, lane, n);
+        f.slope = load_f32(k[BNORM_SLOPE], BNORM_F32, lane, n);
+        f.offset = load_f32(k[BNORM_OFFSET], BNORM_F32, lane, n);
+    }
+    return f;
 }
 
-static INLINE factors repeat_factors(const float *const *k, size_t channel, size_t width)
+static INLINE factors repeat_factors(const float *const *k, size_t channel, size_t width, bool slope)
 {
-    return (factors){
-        repeat_row_pair(k[BNORM_CENTER] + channel, width, 0), repeat_row_pair(k[BNORM_SCALE] + channel, width, 0),
-        repeat_row_pair(k[BNORM_SHIFT] + channel, width, 0),  repeat_row_pair(k[BNORM_DY_MEAN] + channel, width, 0),
-        repeat_row_pair(k[BNORM_SLOPE] + channel, width, 0),  repeat_row_pair(k[BNORM_OFFSET] + channel, width, 0)
-    };
+    factors f = { repeat_row_pair(k[BNORM_CENTER] + channel, width, 0),
+                  repeat_row_pair(k[BNORM_SCALE] + channel, width, 0),
+                  repeat_row_pair(k[BNORM_SHIFT] + channel, width, 0),
+                  zero_pair(),
+                  zero_pair(),
+                  zero_pair() };
+    if (slope) {
+        f.dy_mean = repeat_row_pair(k[BNORM_DY_MEAN] + channel, width, 0);
+        f.slope = repeat_row_pair(k[BNORM_SLOPE] + channel, width, 0);
+        f.offset = repeat_row_pair(k[BNORM_OFFSET] + channel, width, 0);
+    }
+    return f;
 }
 
-static INLINE factors join_factors(const factors *a, const factors *b, size_t n)
+static INLINE factors join_factors(const factors *a, const factors *b, size_t n, bool slope)
 {
-    return (
-        factors){ join_n(a->center, b->center, n),   join_n(a->scale, b->scale, n), join_n(a->shift, b->shift, n),
-                  join_n(a->dy_mean, b->dy_mean, n), join_n(a->slope, b->slope, n), join_n(a->offset, b->offset, n) };
+    factors f = { join_n(a->center, b->center, n),
+                  join_n(a->scale, b->scale, n),
+                  join_n(a->shift, b->shift, n),
+                  zero_pair(),
+                  zero_pair(),
+                  zero_pair() };
+    if (slope) {
+        f.dy_mean = join_n(a->dy_mean, b->dy_mean, n);
+        f.slope = join_n(a->slope, b->slope, n);
+        f.offset = join_n(a->offset, b->offset, n);
+    }
+    return f;
 }
 
 /* Planes: the factors of a unit and of the one before stay in registers. */
@@ -113,19 +139,20 @@ typedef struct {
     factors before, now;
 } plane_factors;
 
-static INLINE void next_plane(plane_factors *f, const float *const *k, size_t unit, size_t units, size_t width)
+static INLINE void next_plane(plane_factors *f, const float *const *k, size_t unit, size_t units, size_t width,
+                              bool slope)
 {
     f->before = f->now;
     if (unit < units)
-        f->now = repeat_factors(k, unit * width, width);
+        f->now = repeat_factors(k, unit * width, width, slope);
 }
 
-static INLINE factors across_plane(const plane_factors *f, size_t rest)
+static INLINE factors across_plane(const plane_factors *f, size_t rest, bool slope)
 {
-    return join_factors(&f->before, &f->now, rest);
+    return join_factors(&f->before, &f->now, rest, slope);
 }
 
-static INLINE factors within_plane(const plane_factors *f, size_t lane)
+static INLINE factors within_plane(const plane_factors *f, size_t lane, bool slope)
 {
     return f->now;
 }
@@ -136,18 +163,18 @@ typedef struct {
     const float *seam[BNORM_COEFFICIENTS];
 } row_factors;
 
-static INLINE void next_row(row_factors *f, const float *const *k, size_t unit, size_t units, size_t width)
+static INLINE void next_row(row_factors *f, const float *const *k, size_t unit, size_t units, size_t width, bool slope)
 {
 }
 
-static INLINE factors across_row(const row_factors *f, size_t rest)
+static INLINE factors across_row(const row_factors *f, size_t rest, bool slope)
 {
-    return load_factors(f->seam, PAIR - rest, PAIR);
+    return load_factors(f->seam, PAIR - rest, PAIR, slope);
 }
 
-static INLINE factors within_row(const row_factors *f, size_t lane)
+static INLINE factors within_row(const row_factors *f, size_t lane, bool slope)
 {
-    return load_factors(f->k, lane, PAIR);
+    return load_factors(f->k, lane, PAIR, slope);
 }
 
 /* A row by itself: what lies between rows may be another task's. */
@@ -182,6 +209,11 @@ enum {
     is_backward_frozen = 1,
     is_backward_fused_normalise = 0,
     is_backward_fused_gradient = 1,
+    has_slope_normalise = 0,
+    has_slope_gradient = 1,
+    has_slope_frozen = 0,
+    has_slope_fused_normalise = 0,
+    has_slope_fused_gradient = 1,
     is_fused_normalise = 0,
     is_fused_gradient = 0,
     is_fused_frozen = 0,

@@ -138,9 +138,10 @@ static INLINE size_t super_row_lanes(const bnorm_walk *w, size_t row)
 enum {
     STRIP = 512, /* lanes of wide rows that are taken FEW_ROWS at a time */
     FEW_ROWS = 4,
-    WIDE = 1024, /* lanes of a row from where on that is faster in cache, too */
+    WIDE_FAR = 512, /* lanes of a row from where on that is faster from memory */
+    WIDE = 1024, /* and in cache, too */
     UNITS_TOGETHER = 16, /* small planes from memory: read in one go where they are adjacent */
-    FAR_LANES = 1024, /* how far ahead lanes are fetched */
+    FAR_LANES = 4096, /* how far ahead lanes are fetched */
     POINTS_AHEAD = 8 /* the same of rows of channels */
 };
 
@@ -154,26 +155,21 @@ static const ahead no_fetch = { false, 0, 0 };
 
 /*
  * From lanes of a run that end at `end`: within it; over its end into the next; and from the last into the next unit.
- * For small planes: so many images further that it is the next group.
+ * Of short runs the same lanes some images further, of small planes a group.
  */
 static INLINE ahead fetch_ahead_of(const bnorm_walk *w, const bnorm_collection *c, size_t unit, size_t in_run,
                                    size_t end)
 {
-    const size_t lanes = w->run_rows * w->width;
-    /* Beyond a run that is shorter lie the next units, which are there but for the last two. */
-    const size_t far = unit + 2 < c->units ? FAR_LANES : smaller(FAR_LANES, lanes), back = lanes - far;
+    const size_t lanes = w->run_rows * w->width, back = lanes - smaller(FAR_LANES, lanes);
+    const size_t runs = w->run_super_rows < BNORM_GROUP ? w->group_runs : lanes < FAR_LANES ? FAR_LANES / lanes : 1;
     const bnorm_reach *x = &w->x, *dy = &w->dy;
-    if (w->run_super_rows < BNORM_GROUP) {
-        const size_t runs = w->group_runs;
-        return in_run + runs < w->runs ? (ahead){ true, runs * x->run_stride, runs * dy->run_stride } : no_fetch;
-    }
-    if (end + far <= lanes)
-        return (ahead){ true, far, far };
-    if (in_run + 1 < w->runs)
-        return (ahead){ true, x->run_stride - back, dy->run_stride - back };
-    if (unit + 1 < c->units)
-        return (ahead){ true, x->unit_stride - (w->runs - 1) * x->run_stride - back,
-                        dy->unit_stride - (w->runs - 1) * dy->run_stride - back };
+    if (end + FAR_LANES <= lanes)
+        return (ahead){ true, FAR_LANES, FAR_LANES };
+    if (in_run + runs < w->runs)
+        return (ahead){ true, runs * x->run_stride - back, runs * dy->run_stride - back };
+    if (w->run_super_rows >= BNORM_GROUP && runs <= w->runs && unit + 1 < c->units)
+        return (ahead){ true, x->unit_stride - (w->runs - runs) * x->run_stride - back,
+                        dy->unit_stride - (w->runs - runs) * dy->run_stride - back };
     return no_fetch;
 }
 
