@@ -288,6 +288,7 @@ typedef struct bnorm_plan {
     bnorm_sweep sweep;
     bool split;
     size_t strips; /* split */
+    size_t strip_lanes; /* of those that go through all steps; 0: none do */
     bool fetching;
     size_t group_units, groups; /* not split */
     size_t tasks;

@@ -5,8 +5,8 @@
  * With enough units for every thread, a task takes a group of units that fits a cache through all steps ("fused");
  * where the tensors do not fit the caches, the next group is fetched by the loop that computes this one's output, so
  * that memory sees reads and writes side by side, as in a copy. Otherwise the units are cut into segments and strips of
- * lanes, collected by one set of tasks, and the output is computed by another ("split"). Either way the same operations
- * happen in the same order.
+ * lanes, collected by one set of tasks, and the output is computed by another ("split"); wide strips whose rows fit a
+ * cache go through all steps by themselves ("alone"). Any way the same operations happen in the same order.
  */
 #include <stdint.h>
 #include <string.h>
@@ -17,6 +17,7 @@ enum {
     GROUP_CHANNELS = 64, /* that a task takes at a time, at most; a block may be larger */
     GROUP_COLUMNS = 512, /* the same where they lie side by side: long pieces of the rows of memory */
     TASKS_PER_THREAD = 4,
+    STRIP_LANES = 1024, /* of a strip that goes through all steps, at least: each of its rows is a call */
     FETCHING_TASKS_PER_THREAD = 2, /* each begins with a group that nothing has fetched */
     ALIGNMENT = 64
 };
@@ -107,6 +108,23 @@ static void plan_split(bnorm_plan *p, const bnorm_tuning *tuning)
     p->tasks = bnorm_min(most_tasks(p), items * p->strips);
 }
 
+/* Strips that go through all steps: of rows in cache whose channels are all side by side. */
+static void plan_strips(bnorm_two_pass *job, const bnorm_tuning *tuning)
+{
+    bnorm_plan *p = &job->plan;
+    const bnorm_geometry *g = &job->geometry;
+    const bnorm_walk *w = &p->order.walk;
+    if (g->blocks != 1 || g->channels != g->block || !w->dense || w->folded != 1 || p->order.segments != 1)
+        return;
+    const size_t fitting = tuning->core_cache / 2 / (bytes_of_unit(job) / w->width);
+    const size_t share = bnorm_ceil_div(bnorm_ceil_div(w->width, p->width), BNORM_TILE);
+    const size_t lanes = bnorm_min(fitting / BNORM_TILE, share) * BNORM_TILE;
+    if (lanes < STRIP_LANES || lanes >= w->width)
+        return;
+    p->strip_lanes = lanes;
+    p->tasks = bnorm_min(p->tasks, bnorm_ceil_div(w->width, lanes));
+}
+
 static void make_plan(bnorm_two_pass *job, const bnorm_tuning *tuning, const bnorm_executor *executor)
 {
     job->collector.x_type = job->geometry.in.dtype;
@@ -125,6 +143,8 @@ static void make_plan(bnorm_two_pass *job, const bnorm_tuning *tuning, const bno
         plan_split(p, tuning);
     else
         plan_groups(job, tuning, cold);
+    if (!cold)
+        plan_strips(job, tuning);
 }
 
 /* ---- Scratch memory ---- */
@@ -173,6 +193,8 @@ static bnorm_scratch carve_scratch(char *base, size_t *used, size_t channels)
 static bnorm_scratch carve_task_scratch(const bnorm_plan *p, char *base, size_t *used)
 {
     size_t width = p->order.walk.width;
+    if (p->strip_lanes)
+        return carve_scratch(base, used, p->strip_lanes);
     return carve_scratch(base, used, p->split ? bnorm_ceil_div(width, p->strips) : p->group_units * width);
 }
 
@@ -195,7 +217,7 @@ static size_t lay_out(bnorm_two_pass *job, char *base)
     job->scratch_bytes = 0;
     carve_task_scratch(p, NULL, &job->scratch_bytes);
     job->scratch = carve(base, &used, p->tasks, job->scratch_bytes);
-    if (p->split) {
+    if (p->split && !p->strip_lanes) {
         carve_doubles(base, &used, p->order.segments * all, job->segments, BNORM_STATISTICS);
         job->whole = carve_scratch(base, &used, all);
     }
@@ -207,6 +229,7 @@ size_t bnorm_plan_two_pass(bnorm_two_pass *job, const bnorm_tuning *tuning, cons
     make_plan(job, tuning, executor);
     bnorm_two_pass most = *job;
     bnorm_plan *p = &most.plan;
+    p->strip_lanes = 0; /* which take no more */
     if (!p->split) {
         p->fetching = true; /* fewer tasks, so larger groups */
         cut_groups(&most, SIZE_MAX);
@@ -267,6 +290,39 @@ static void fused_task(void *argument, size_t task)
     }
 }
 
+/* ---- Strips of lanes ---- */
+
+/* A strip of wide rows as a unit of its own. */
+static void narrow(bnorm_order *order, bnorm_collector *collector, size_t lane, size_t lanes)
+{
+    order->walk.width = order->walk.block = lanes;
+    collector->x = collector->x ? bnorm_elements(collector->x, collector->x_type, lane) : NULL;
+    collector->dy = collector->dy ? bnorm_elements(collector->dy, collector->dy_type, lane) : NULL;
+    collector->at += lane;
+}
+
+static void strip_task(void *argument, size_t task)
+{
+    const bnorm_two_pass *job = argument;
+    const bnorm_plan *p = &job->plan;
+    const bnorm_scratch s = scratch_of(job, task);
+    const size_t width = p->order.walk.width, strips = bnorm_ceil_div(width, p->strip_lanes);
+    const size_t last = bnorm_part(strips, p->tasks, task + 1);
+    bnorm_region region = bnorm_whole(&job->geometry);
+    for (size_t strip = bnorm_part(strips, p->tasks, task); strip < last; strip++) {
+        bnorm_order order = p->order;
+        bnorm_collector collector = job->collector;
+        region.lane = strip * p->strip_lanes;
+        region.lanes = bnorm_min(p->strip_lanes, width - region.lane);
+        narrow(&order, &collector, region.lane, region.lanes);
+        prepare(job, region.lane, region.lanes, &s);
+        bnorm_collect_units(&collector, &order, 0, 1, &s);
+        job->finish(job, region.lane, region.lanes, &s);
+        if (writes(job))
+            apply(job, &region, p->sweep, &s, 0);
+    }
+}
+
 /* ---- Split: collect segments and strips, then apply ---- */
 
 static void split_collect_task(void *argument, size_t task)
@@ -287,13 +343,8 @@ static void split_collect_task(void *argument, size_t task)
         for (size_t c = 0; c < BNORM_COEFFICIENTS; c++)
             s.k[c] = job->whole.k[c] + unit * width + lane;
         s.low = job->whole.low + unit * width + lane;
-        if (p->strips > 1) {
-            order.walk.width = bnorm_part(width, p->strips, strip + 1) - lane;
-            order.walk.block = order.walk.width;
-            collector.x = collector.x ? bnorm_elements(collector.x, collector.x_type, lane) : NULL;
-            collector.dy = collector.dy ? bnorm_elements(collector.dy, collector.dy_type, lane) : NULL;
-            collector.at += lane;
-        }
+        if (p->strips > 1)
+            narrow(&order, &collector, lane, bnorm_part(width, p->strips, strip + 1) - lane);
         bnorm_collect_segment(&collector, &order, unit, 1, segment, &s, part);
     }
 }
@@ -325,8 +376,8 @@ static void split_apply_task(void *argument, size_t task)
 void bnorm_run_two_pass(bnorm_two_pass *job, void *workspace, const bnorm_executor *executor)
 {
     lay_out(job, (char *)workspace + (ALIGNMENT - (uintptr_t)workspace % ALIGNMENT) % ALIGNMENT);
-    if (!job->plan.split) {
-        bnorm_run(executor, job->plan.tasks, fused_task, job);
+    if (job->plan.strip_lanes || !job->plan.split) {
+        bnorm_run(executor, job->plan.tasks, job->plan.strip_lanes ? strip_task : fused_task, job);
         return;
     }
     prepare(job, 0, all_lanes(&job->plan.order), &job->whole);

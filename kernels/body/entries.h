@@ -105,19 +105,24 @@ static void load_seam(float *seam, const float *row, size_t width)
     memcpy(seam + PAIR, row, some * sizeof(*row));
 }
 
-/* `rows` rows of factors j.k, one after the other. */
-static void map_row_units(bnorm_map_job j, size_t rows, size_t width)
+/* Factors of rows, and of the seam between two: `seam` is where these go. */
+static row_factors factors_of_rows(const bnorm_map_job *j, size_t width, float (*seam)[2 * PAIR])
 {
-    BNORM_ALIGNED float seam[BNORM_COEFFICIENTS][2 * PAIR];
     row_factors f;
+    for (int c = 0; c < BNORM_COEFFICIENTS; c++) {
+        f.k[c] = j->k[c];
+        f.seam[c] = seam[c];
+        if (bnorm_uses(j->map, c))
+            load_seam(seam[c], j->k[c], width);
+    }
+    return f;
+}
+
+/* `rows` rows, one after the other. */
+static void map_row_units(bnorm_map_job j, row_factors f, size_t rows, size_t width)
+{
     const size_t lanes = rows * width, to_aligned = lanes_to_aligned(j.y, j.y_type);
     const size_t head = lanes > 2 * BNORM_TILE ? to_aligned : 0;
-    for (int c = 0; c < BNORM_COEFFICIENTS; c++) {
-        f.k[c] = j.k[c];
-        f.seam[c] = seam[c];
-        if (bnorm_uses(j.map, c))
-            load_seam(seam[c], j.k[c], width);
-    }
     j.begin = j.at;
     j.end = j.at + lanes;
     j.stream = j.stream && head == to_aligned;
@@ -125,27 +130,43 @@ static void map_row_units(bnorm_map_job j, size_t rows, size_t width)
     map_rows[j.fusion != NULL][j.map][type_of(&j)](j, f, rows, width, width, head);
 }
 
+/* Wide rows apart from each other: each by itself. */
+static void map_wide_rows(bnorm_map_job j, const bnorm_rows *r)
+{
+    BNORM_ALIGNED float seam[BNORM_COEFFICIENTS][2 * PAIR];
+    const row_factors f = factors_of_rows(&j, r->width, seam);
+    const size_t at_stride = j.map == BNORM_NORMALISE ? r->y_stride : r->dy_stride;
+    for (size_t row = 0; row < r->rows; row++) {
+        map_row_units(j, f, 1, r->width);
+        j.x = bnorm_elements(j.x, j.x_type, r->x_stride);
+        j.dy = bnorm_elements(j.dy, j.dy_type, r->dy_stride);
+        if (j.y)
+            j.y = bnorm_output(j.y, j.y_type, r->y_stride);
+        j.at += at_stride;
+    }
+}
+
 /* Adjacent rows: narrow ones many at a time, as seams take longer. */
 static void map_adjacent_rows(bnorm_map_job j, size_t rows, size_t width)
 {
-    BNORM_ALIGNED float repeated[BNORM_COEFFICIENTS][8 * PAIR];
+    BNORM_ALIGNED float repeated[BNORM_COEFFICIENTS][8 * PAIR], seam[BNORM_COEFFICIENTS][2 * PAIR];
     const size_t most = 8 * PAIR / width, times = most < 2 ? 1 : smaller(most, rows);
     for (int c = 0; times > 1 && c < BNORM_COEFFICIENTS; c++) {
         if (bnorm_uses(j.map, c))
             repeat_row(repeated[c], j.k[c], width, times);
         j.k[c] = repeated[c];
     }
-    const size_t whole = rows / times, done = whole * times * width;
+    const size_t whole = rows / times, done = whole * times * width, rest = rows % times * width;
     if (whole)
-        map_row_units(j, whole, times * width);
-    if (rows % times)
-        map_row_units(behind(j, done), 1, rows % times * width);
+        map_row_units(j, factors_of_rows(&j, times * width, seam), whole, times * width);
+    if (rest)
+        map_row_units(behind(j, done), factors_of_rows(&j, rest, seam), 1, rest);
 }
 
 /* Units that do not fill a pair: a factor for each lane of some of them. */
 static void map_small_units(bnorm_map_job j, const bnorm_planes *p)
 {
-    BNORM_ALIGNED float expanded[BNORM_COEFFICIENTS][BNORM_MAX_FOLDED];
+    BNORM_ALIGNED float expanded[BNORM_COEFFICIENTS][BNORM_MAX_FOLDED], seam[BNORM_COEFFICIENTS][2 * PAIR];
     const size_t at_once = BNORM_MAX_FOLDED / p->lanes;
     const bnorm_map_job first = j;
     for (size_t unit = 0; unit < p->units; unit += at_once) {
@@ -157,7 +178,7 @@ static void map_small_units(bnorm_map_job j, const bnorm_planes *p)
                            p->lanes / p->width);
             j.k[c] = expanded[c];
         }
-        map_row_units(j, 1, units * p->lanes);
+        map_row_units(j, factors_of_rows(&j, units * p->lanes, seam), 1, units * p->lanes);
     }
 }
 
@@ -206,8 +227,10 @@ static size_t map_padded_rows(bnorm_map_job j, const bnorm_rows *r)
     return whole * times;
 }
 
-/* Rows whose factors are worth loading once for several of them: where they are not needed often, memory decides. */
-enum { ROWS_AT_ONCE = 2 };
+enum {
+    ROWS_AT_ONCE = 2, /* whose factors are worth loading once: where they are not needed often, memory decides */
+    WIDE_ROW = 256 /* lanes that are worth a call */
+};
 
 static void apply_rows(const bnorm_rows *given)
 {
@@ -220,6 +243,10 @@ static void apply_rows(const bnorm_rows *given)
     const bool adjacent = r.x_stride == r.width && r.dy_stride == r.width && (!j.y || r.y_stride == r.width);
     if (adjacent && r.used == r.width) {
         map_adjacent_rows(j, r.rows, r.width);
+        return;
+    }
+    if (r.used == r.width && r.width >= WIDE_ROW) {
+        map_wide_rows(j, &r);
         return;
     }
     if (adjacent && r.used < r.width && r.width <= PAIR && PAIR % r.width == 0 && !(j.fusion && j.fusion->mask)) {
