@@ -14,7 +14,8 @@
 #include "internal.h"
 
 enum {
-    GROUP_CHANNELS = 64, /* that a task takes at a time, at most; a block may be larger */
+    GROUP_CHANNELS = 256, /* that a task takes at a time, at most; a block may be larger */
+    FAR_CHANNELS = 64, /* the same from memory */
     GROUP_COLUMNS = 512, /* the same where they lie side by side: long pieces of the rows of memory */
     TASKS_PER_THREAD = 4,
     STRIP_LANES = 1024, /* of a strip that goes through all steps, at least: each of its rows is a call */
@@ -58,12 +59,12 @@ static size_t units_of_line(const bnorm_two_pass *job)
     return adjacent && g->points > 1 ? bnorm_ceil_div(BNORM_LINE / sizeof(uint16_t), g->block) : 1;
 }
 
-/* Groups of which at most so many bytes are read, if a unit, or a line of units, is not larger. */
-static void cut_groups(bnorm_two_pass *job, size_t bytes)
+/* Groups of at most so many channels, and bytes that are read, if a unit, or a line of units, is not larger. */
+static void cut_groups(bnorm_two_pass *job, size_t bytes, size_t channels)
 {
     bnorm_plan *p = &job->plan;
     const bnorm_order *o = &p->order;
-    const size_t line = units_of_line(job), most = (line == 1 ? GROUP_CHANNELS : GROUP_COLUMNS) / o->walk.width;
+    const size_t line = units_of_line(job), most = (line == 1 ? channels : GROUP_COLUMNS) / o->walk.width;
     size_t units = bnorm_min(bytes / bytes_of_unit(job), most);
     if (units < line)
         units = line == 1 ? 1 : most;
@@ -93,7 +94,7 @@ static void plan_groups(bnorm_two_pass *job, const bnorm_tuning *tuning, bool co
     size_t core = tuning->core_cache, share = tuning->shared_cache / p->width;
     p->fetching = writes(job) && cold && bnorm_planes_possible(&job->geometry) && bytes_of_unit(job) <= share / 4;
     p->sweep.backwards = cold && !p->fetching;
-    cut_groups(job, p->fetching && share / 8 > core / 2 ? share / 8 : core / 2);
+    cut_groups(job, p->fetching && share / 8 > core / 2 ? share / 8 : core / 2, cold ? FAR_CHANNELS : GROUP_CHANNELS);
     if (p->fetching)
         even_groups(p);
 }
@@ -232,7 +233,7 @@ size_t bnorm_plan_two_pass(bnorm_two_pass *job, const bnorm_tuning *tuning, cons
     p->strip_lanes = 0; /* which take no more */
     if (!p->split) {
         p->fetching = true; /* fewer tasks, so larger groups */
-        cut_groups(&most, SIZE_MAX);
+        cut_groups(&most, SIZE_MAX, GROUP_CHANNELS);
         p->fetching = false;
         p->tasks = bnorm_min(most_tasks(p), p->order.units);
     }
