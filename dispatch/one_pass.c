@@ -56,7 +56,7 @@ void bnorm_run_one_pass(bnorm_one_pass *pass, const bnorm_tuning *tuning, const 
 {
     bnorm_application *a = &pass->application;
     const bnorm_geometry *g = a->geometry;
-    a->sweep.stream = bnorm_should_stream(a, pass->hint, bnorm_bytes(a) > tuning->shared_cache);
+    a->sweep.stream = bnorm_should_stream(a, pass->hint, bnorm_bytes(a) > tuning->shared_cache / 2);
     pass->grid = bnorm_cut(g, bnorm_useful_width(tuning, g, executor));
     bnorm_run(executor, bnorm_grid_size(pass->grid), one_pass_task, pass);
 }

@@ -161,7 +161,7 @@ typedef struct bnorm_executor {
  * other stores begin with, but what comes next must then fetch y from memory. In place, and on ARM, y is always kept.
  */
 typedef enum bnorm_hint {
-    BNORM_AUTO = 0, /* past the caches where x and y exceed the largest cache, in training half of it */
+    BNORM_AUTO = 0, /* past the caches where the tensors exceed half of the largest cache */
     BNORM_KEEP = 1, /* y is read again soon */
     BNORM_STREAM = 2 /* y is not read again soon, or there is much else in the caches */
 } bnorm_hint;
