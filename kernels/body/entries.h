@@ -119,7 +119,7 @@ static row_factors factors_of_rows(const bnorm_map_job *j, size_t width, float (
 }
 
 /* `rows` rows, one after the other. */
-static void map_row_units(bnorm_map_job j, row_factors f, size_t rows, size_t width)
+static void map_row_units(bnorm_map_job j, const row_factors *f, size_t rows, size_t width)
 {
     const size_t lanes = rows * width, to_aligned = lanes_to_aligned(j.y, j.y_type);
     const size_t head = lanes > 2 * BNORM_TILE ? to_aligned : 0;
@@ -137,7 +137,7 @@ static void map_wide_rows(bnorm_map_job j, const bnorm_rows *r)
     const row_factors f = factors_of_rows(&j, r->width, seam);
     const size_t at_stride = j.map == BNORM_NORMALISE ? r->y_stride : r->dy_stride;
     for (size_t row = 0; row < r->rows; row++) {
-        map_row_units(j, f, 1, r->width);
+        map_row_units(j, &f, 1, r->width);
         j.x = bnorm_elements(j.x, j.x_type, r->x_stride);
         j.dy = bnorm_elements(j.dy, j.dy_type, r->dy_stride);
         if (j.y)
@@ -157,10 +157,14 @@ static void map_adjacent_rows(bnorm_map_job j, size_t rows, size_t width)
         j.k[c] = repeated[c];
     }
     const size_t whole = rows / times, done = whole * times * width, rest = rows % times * width;
-    if (whole)
-        map_row_units(j, factors_of_rows(&j, times * width, seam), whole, times * width);
-    if (rest)
-        map_row_units(behind(j, done), factors_of_rows(&j, rest, seam), 1, rest);
+    if (whole) {
+        const row_factors f = factors_of_rows(&j, times * width, seam);
+        map_row_units(j, &f, whole, times * width);
+    }
+    if (rest) {
+        const row_factors f = factors_of_rows(&j, rest, seam);
+        map_row_units(behind(j, done), &f, 1, rest);
+    }
 }
 
 /* Units that do not fill a pair: a factor for each lane of some of them. */
@@ -178,7 +182,8 @@ static void map_small_units(bnorm_map_job j, const bnorm_planes *p)
                            p->lanes / p->width);
             j.k[c] = expanded[c];
         }
-        map_row_units(j, factors_of_rows(&j, units * p->lanes, seam), 1, units * p->lanes);
+        const row_factors f = factors_of_rows(&j, units * p->lanes, seam);
+        map_row_units(j, &f, 1, units * p->lanes);
     }
 }
 
@@ -198,12 +203,11 @@ static void apply_planes(const bnorm_planes *p)
             map_adjacent_rows(plane, p->lanes / p->width, p->width);
         }
     } else {
-        const plane_factors none = { 0 };
         j.begin = j.at;
         j.end = j.at + lanes;
         j.stream = j.stream && head == to_aligned;
         fetch_ahead(&j, lanes);
-        map_planes[j.fusion != NULL][j.map][type_of(&j)](j, none, p->units, p->lanes, p->width, head);
+        map_planes[j.fusion != NULL][j.map][type_of(&j)](j, NULL, p->units, p->lanes, p->width, head);
     }
 }
 

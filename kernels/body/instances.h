@@ -133,7 +133,7 @@ static sum_function *const sum_rows[][TYPES] = {
 };
 
 /* Without and with something fused; then BNORM_FROZEN has the loops of BNORM_GRADIENT. */
-static plane_function *const map_planes[2][BNORM_FROZEN + 1][TYPES] = {
+static unit_function *const map_planes[2][BNORM_FROZEN + 1][TYPES] = {
     { [BNORM_NORMALISE] = EACH_TYPE(map_planes_normalise),
       [BNORM_GRADIENT] = EACH_TYPE(map_planes_gradient),
       [BNORM_FROZEN] = ANY_TYPE(map_planes_frozen) },
@@ -141,7 +141,7 @@ static plane_function *const map_planes[2][BNORM_FROZEN + 1][TYPES] = {
       [BNORM_GRADIENT] = FUSED_MAPS(map_planes_fused_gradient),
       [BNORM_FROZEN] = FUSED_MAPS(map_planes_fused_gradient) },
 };
-static row_function *const map_rows[2][BNORM_FROZEN + 1][TYPES] = {
+static unit_function *const map_rows[2][BNORM_FROZEN + 1][TYPES] = {
     { [BNORM_NORMALISE] = EACH_TYPE(map_rows_normalise),
       [BNORM_GRADIENT] = EACH_TYPE(map_rows_gradient),
       [BNORM_FROZEN] = ANY_TYPE(map_rows_frozen) },

@@ -134,10 +134,26 @@ static INLINE factors join_factors(const factors *a, const factors *b, size_t n,
     return f;
 }
 
+/* Rows: a factor for each lane, in memory; and for the seam, those of a row's last lanes and then of its first. */
+typedef struct {
+    const float *k[BNORM_COEFFICIENTS];
+    const float *seam[BNORM_COEFFICIENTS];
+} row_factors;
+
+static INLINE row_factors begin_rows(const row_factors *given)
+{
+    return *given;
+}
+
 /* Planes: the factors of a unit and of the one before stay in registers. */
 typedef struct {
     factors before, now;
 } plane_factors;
+
+static INLINE plane_factors begin_planes(const row_factors *given)
+{
+    return (plane_factors){ 0 };
+}
 
 static INLINE void next_plane(plane_factors *f, const float *const *k, size_t unit, size_t units, size_t width,
                               bool slope)
@@ -156,12 +172,6 @@ static INLINE factors within_plane(const plane_factors *f, size_t lane, bool slo
 {
     return f->now;
 }
-
-/* Rows: a factor for each lane, in memory; and for the seam, those of a row's last lanes and then of its first. */
-typedef struct {
-    const float *k[BNORM_COEFFICIENTS];
-    const float *seam[BNORM_COEFFICIENTS];
-} row_factors;
 
 static INLINE void next_row(row_factors *f, const float *const *k, size_t unit, size_t units, size_t width, bool slope)
 {
@@ -221,8 +231,8 @@ enum {
     is_fused_fused_gradient = 1
 };
 
-typedef void plane_function(bnorm_map_job j, plane_factors f, size_t units, size_t lanes, size_t width, size_t head);
-typedef void row_function(bnorm_map_job j, row_factors f, size_t units, size_t lanes, size_t width, size_t head);
+typedef void unit_function(bnorm_map_job j, const row_factors *given, size_t units, size_t lanes, size_t width,
+                           size_t head);
 typedef void column_function(bnorm_map_job j, const bnorm_rows *r, size_t rows_at_once);
 typedef void padded_function(bnorm_map_job j, size_t rows, int lanes);
 
