@@ -233,8 +233,17 @@ static size_t map_padded_rows(bnorm_map_job j, const bnorm_rows *r)
 
 enum {
     ROWS_AT_ONCE = 2, /* whose factors are worth loading once: where they are not needed often, memory decides */
+    NARROW_ROW = 256, /* lanes of adjacent rows in cache, at most, of which a few share their factors: */
+    NARROW_ROWS = 4,
     WIDE_ROW = 256 /* lanes that are worth a call */
 };
+
+/* Where one load a cycle fills the widest vectors, six factors of each lane are most of what is loaded. */
+static bool should_share_factors(const bnorm_map_job *j, size_t width)
+{
+    return V_LANES >= 16 && j->map == BNORM_GRADIENT && !j->fusion && !j->stream && width <= NARROW_ROW &&
+           width % PAIR == 0 && lanes_to_aligned(j->y, j->y_type) == 0;
+}
 
 static void apply_rows(const bnorm_rows *given)
 {
@@ -246,7 +255,10 @@ static void apply_rows(const bnorm_rows *given)
         r.dy_stride = r.x_stride;
     const bool adjacent = r.x_stride == r.width && r.dy_stride == r.width && (!j.y || r.y_stride == r.width);
     if (adjacent && r.used == r.width) {
-        map_adjacent_rows(j, r.rows, r.width);
+        if (should_share_factors(&j, r.width))
+            map_columns[0][BNORM_GRADIENT][type_of(&j)](j, &r, NARROW_ROWS);
+        else
+            map_adjacent_rows(j, r.rows, r.width);
         return;
     }
     if (r.used == r.width && r.width >= WIDE_ROW) {
