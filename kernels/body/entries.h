@@ -233,16 +233,18 @@ static size_t map_padded_rows(bnorm_map_job j, const bnorm_rows *r)
 
 enum {
     ROWS_AT_ONCE = 2, /* whose factors are worth loading once: where they are not needed often, memory decides */
-    NARROW_ROW = 256, /* lanes of adjacent rows in cache, at most, of which a few share their factors: */
-    NARROW_ROWS = 4,
+    NARROW_ROW = 1024, /* bytes of adjacent rows in cache, at most, of which some share their factors: */
+    NARROW_ROWS = 16, /* over the bytes of an element */
     WIDE_ROW = 256 /* lanes that are worth a call */
 };
 
-/* Where one load a cycle fills the widest vectors, six factors of each lane are most of what is loaded. */
+/* Where one load a cycle fills the widest vectors, and most of what is loaded are factors: six, or two for each of x.
+ */
 static bool should_share_factors(const bnorm_map_job *j, size_t width)
 {
-    return V_LANES >= 16 && j->map == BNORM_GRADIENT && !j->fusion && !j->stream && width <= NARROW_ROW &&
-           width % PAIR == 0 && lanes_to_aligned(j->y, j->y_type) == 0;
+    const size_t size = bnorm_size_of(j->y_type);
+    return V_LANES >= 16 && (j->map == BNORM_GRADIENT || size < sizeof(float)) && !j->fusion && !j->stream &&
+           width * size <= NARROW_ROW && width % PAIR == 0 && lanes_to_aligned(j->y, j->y_type) == 0;
 }
 
 static void apply_rows(const bnorm_rows *given)
@@ -256,7 +258,7 @@ static void apply_rows(const bnorm_rows *given)
     const bool adjacent = r.x_stride == r.width && r.dy_stride == r.width && (!j.y || r.y_stride == r.width);
     if (adjacent && r.used == r.width) {
         if (should_share_factors(&j, r.width))
-            map_columns[0][BNORM_GRADIENT][type_of(&j)](j, &r, NARROW_ROWS);
+            map_columns[0][j.map][type_of(&j)](j, &r, NARROW_ROWS / bnorm_size_of(j.y_type));
         else
             map_adjacent_rows(j, r.rows, r.width);
         return;
