@@ -8,7 +8,7 @@
 enum { TASKS_PER_THREAD = 4 };
 
 enum {
-    BACKWARDS_LANES = 16384, /* gone through forwards at a time on the way back: enough to be read at full speed */
+    BACKWARDS_LANES = 262144, /* gone through forwards at a time on the way back: enough to be read at full speed */
     LONG_PIECE = 4096 /* bytes beside which two lines that are not filled do not count */
 };
 
