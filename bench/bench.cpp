@@ -173,6 +173,7 @@ void serve_avx2_rows(int socket, const std::vector<layer> &layers)
     dnnl::set_max_cpu_isa(dnnl::cpu_isa::avx2);
     const std::vector<int> cpus = usable_cpus();
     keep_openmp_on(cpus);
+    thread_pool pool(cpus);
     size_t largest = 0;
     std::map<std::string, row> rows;
     for (const layer &shape : layers)
@@ -184,7 +185,7 @@ void serve_avx2_rows(int socket, const std::vector<layer> &layers)
     std::unique_ptr<session> session;
     peer_process::answer(socket, [&](const std::string &name) {
         if (!session)
-            session = std::make_unique<::session>(largest, bnorm_executor{});
+            session = std::make_unique<::session>(largest, pool.executor());
         return session->enter(rows.at(name));
     });
 }

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: MIT
 // A copy of this process that measures the rows which cannot be measured in it: a library decides once in a process
-// which ISA it takes, so oneDNN held to AVX2 lives in another one. Made before there are threads, which a copy would
-// not have; it waits until it is asked.
+// which ISA it takes, so oneDNN held to AVX2 lives in another one, and rows that are compared with it alone beside it,
+// in the same memory. Made before there are threads, which a copy would not have; it waits until it is asked.
 #ifndef BENCH_PEER_PROCESS_H
 #define BENCH_PEER_PROCESS_H
 
 #include <cstdio>
 #include <cstdlib>
+#include <deque>
 #include <functional>
 #include <string>
+#include <utility>
 
 #include <sys/socket.h>
 #include <unistd.h>
@@ -46,30 +48,35 @@ public:
             close(socket); // which ends the other process
     }
 
-    // A row of the other process, which enters one at a time, as a contestant of this one.
+    // A row of the other process, as a contestant of this one.
     contestant enter(const std::string &row)
     {
         contestant c;
-        request entering = { true, {} };
-        std::snprintf(entering.row, sizeof(entering.row), "%s", row.c_str());
-        c.error = ask(entering).error;
+        request asked = { true, {} };
+        std::snprintf(asked.row, sizeof(asked.row), "%s", row.c_str());
+        c.error = ask(asked).error;
         c.has_threads = true;
-        c.sample = [this] { return ask({ false, {} }).seconds; };
+        asked.enters = false;
+        c.sample = [this, asked] { return ask(asked).seconds; };
         return c;
     }
 
-    // The other side: enters rows and samples the one that was entered last, until nobody asks any more.
+    // The other side: enters rows and samples one of the last, until nobody asks any more.
     static void answer(int socket, const std::function<contestant(const std::string &)> &enter)
     {
-        contestant current;
+        constexpr size_t compared = 2; // rows, at most
+        std::deque<std::pair<std::string, contestant>> entered;
         for (request asked; read(socket, &asked, sizeof(asked)) == sizeof(asked);) {
             reply given = {};
             if (asked.enters) {
-                current = {};
-                current = enter(asked.row);
-                std::snprintf(given.error, sizeof(given.error), "%s", current.error.c_str());
+                if (entered.size() == compared)
+                    entered.pop_front();
+                entered.emplace_back(asked.row, enter(asked.row));
+                std::snprintf(given.error, sizeof(given.error), "%s", entered.back().second.error.c_str());
             } else {
-                given.seconds = current.sample();
+                for (auto &[row, c] : entered)
+                    if (row == asked.row)
+                        given.seconds = c.sample();
             }
             if (write(socket, &given, sizeof(given)) != sizeof(given))
                 return;
@@ -78,7 +85,7 @@ public:
 
 private:
     struct request {
-        bool enters; // else the row that was entered last is sampled
+        bool enters; // else it is sampled
         char row[120]; // its name
     };
     struct reply {

@@ -42,6 +42,12 @@ struct row {
         return isa != "naive" && isa.rfind("onednn", 0) != 0 && isa != "unfused" && isa != "bare";
     }
 
+    // oneDNN held to AVX2, and what is compared with nothing else.
+    bool is_of_peer_process() const
+    {
+        return isa == "onednn-avx2" || (layout == "nchw8c" && std::string(bnorm_isa_name(0)) == "avx512");
+    }
+
     // Rows that differ in nothing but the ISA are compared, so they are measured together.
     bool is_beside(const row &other) const
     {

@@ -118,6 +118,10 @@ public:
     // Checks one result of a row against the reference, and says how the row is sampled.
     contestant enter(const row &row)
     {
+#ifdef BENCH_ONEDNN
+        if (peer && row.is_of_peer_process())
+            return peer->enter(row.name());
+#endif
         auto norm = std::make_shared<batch_norm>(*row.shape, row.block, row.type, executor_of(row));
         const void *x = buffers.x(row.type), *dy = buffers.dy(row.type);
         float *y = buffers.y();
@@ -132,8 +136,6 @@ public:
         if (row.isa == "bare")
             return enter_bare(row);
 #ifdef BENCH_ONEDNN
-        if (row.isa == "onednn-avx2" && peer)
-            return peer->enter(row.name());
         if (row.isa.rfind("onednn", 0) == 0)
             return enter_onednn(row, norm);
 #endif
