@@ -100,7 +100,7 @@ typedef struct work {
     const bnorm_geometry *geometry;
     const bnorm_region *region;
     const bnorm_layout *y_layout; /* x is laid out by `in`, dy by `out` */
-    const float *const *k; /* of the region's first channel */
+    bnorm_map_job start; /* what all pieces have in common; the coefficients of the region's first channel */
 } work;
 
 /* Stores past the caches must fill lines: of pieces that begin and end anywhere in one, only of long ones. */
@@ -123,25 +123,33 @@ static void *output_at(const work *w, size_t image, size_t block, size_t point, 
     return w->job->y ? bnorm_output(w->job->y, w->y_layout->dtype, i) : NULL;
 }
 
-/* What planes and rows have in common: the tensors from an element on, and the coefficients from a block on. */
-static bnorm_map_job job_at(const work *w, size_t image, size_t block, size_t point, size_t lane, size_t channel)
+static work work_of(const bnorm_application *job, const bnorm_region *r, const float *const k[BNORM_COEFFICIENTS])
+{
+    const bnorm_geometry *g = job->geometry;
+    work w = { job, g, r, job->map == BNORM_NORMALISE ? &g->out : &g->in, { .map = job->map, .fusion = job->fusion } };
+    w.start.bf16_fast = bnorm_runs(BNORM_CPU_AVX512BF16);
+    w.start.x_type = g->in.dtype;
+    w.start.dy_type = g->out.dtype;
+    w.start.y_type = w.y_layout->dtype;
+    w.start.x_fetch = r->blocks * g->in.block_stride;
+    w.start.dy_fetch = r->blocks * g->out.block_stride;
+    for (int c = 0; c < BNORM_COEFFICIENTS; c++)
+        w.start.k[c] = k[c];
+    return w;
+}
+
+/* A job of the tensors from an element on, and of the coefficients from a channel on. */
+static void place_job(bnorm_map_job *j, const work *w, size_t image, size_t block, size_t point, size_t lane,
+                      size_t channel)
 {
     const bnorm_geometry *g = w->geometry;
-    bnorm_map_job j = {
-        .map = w->job->map,
-        .bf16_fast = bnorm_runs(BNORM_CPU_AVX512BF16),
-        .x_type = g->in.dtype,
-        .dy_type = g->out.dtype,
-        .y_type = w->y_layout->dtype,
-        .x = input_at(w->job->x, &g->in, image, block, point, lane),
-        .dy = input_at(w->job->dy, &g->out, image, block, point, lane),
-        .y = output_at(w, image, block, point, lane),
-        .fusion = w->job->fusion,
-        .at = offset(&g->out, image, block, point) + lane,
-    };
-    for (int c = 0; c < BNORM_COEFFICIENTS; c++)
-        j.k[c] = w->k[c] + channel;
-    return j;
+    *j = w->start;
+    j->x = input_at(w->job->x, &g->in, image, block, point, lane);
+    j->dy = input_at(w->job->dy, &g->out, image, block, point, lane);
+    j->y = output_at(w, image, block, point, lane);
+    j->at = offset(&g->out, image, block, point) + lane;
+    for (int c = 0; channel && c < BNORM_COEFFICIENTS; c++)
+        j->k[c] += channel;
 }
 
 /* Some rows of a block of an image, both counted within the region; rows lie a point apart, or an image. */
@@ -151,13 +159,16 @@ static void apply_rows(const work *w, size_t image, size_t block, size_t first, 
     const bnorm_geometry *g = w->geometry;
     const bnorm_region *r = w->region;
     const size_t channel = block * g->block, lane = bnorm_min(r->block * g->block + r->lane + channel, g->channels);
-    bnorm_rows t = { .rows = rows, .width = width, .used = bnorm_min(width, g->channels - lane) };
+    bnorm_rows t;
+    t.rows = rows;
+    t.width = width;
+    t.used = bnorm_min(width, g->channels - lane);
     image += r->image + (along_images ? first : 0);
     block += r->block;
     t.x_stride = along_images ? g->in.image_stride : g->in.point_stride;
     t.dy_stride = along_images ? g->out.image_stride : g->out.point_stride;
     t.y_stride = along_images ? w->y_layout->image_stride : w->y_layout->point_stride;
-    t.job = job_at(w, image, block, r->point + (along_images ? 0 : first), r->lane, channel);
+    place_job(&t.job, w, image, block, r->point + (along_images ? 0 : first), r->lane, channel);
     t.job.stream = should_stream(w, t.job.y, t.y_stride == width ? rows * width : width, t.y_stride);
     w->job->kernels->apply_rows(&t);
 }
@@ -167,15 +178,14 @@ static void apply_planes(const work *w, size_t image, size_t block, size_t units
 {
     const bnorm_region *r = w->region;
     const bnorm_geometry *g = w->geometry;
-    const size_t next = w->job->sweep.next_blocks, channel = block * g->block;
-    bnorm_planes t = { .width = g->block, .units = units, .lanes = lanes };
-    t.job = job_at(w, image + r->image, block + r->block, r->point, first, channel);
+    const size_t next = w->job->sweep.next_blocks;
+    bnorm_planes t;
+    t.width = g->block;
+    t.units = units;
+    t.lanes = lanes;
+    place_job(&t.job, w, image + r->image, block + r->block, r->point, first, block * g->block);
     t.job.stream = should_stream(w, t.job.y, units * lanes, 0);
-    if (next) {
-        t.job.fetch_until = block < next ? (next - block) * lanes : 0;
-        t.job.x_fetch = r->blocks * g->in.block_stride;
-        t.job.dy_fetch = r->blocks * g->out.block_stride;
-    }
+    t.job.fetch_until = block < next ? (next - block) * lanes : 0;
     w->job->kernels->apply_planes(&t);
 }
 
@@ -262,7 +272,7 @@ void bnorm_apply_region(const bnorm_application *job, const bnorm_region *r, con
     if (bnorm_is_apart(job, r)) {
         bnorm_apply_apart(job, r, k);
     } else {
-        const work w = { job, g, r, job->map == BNORM_NORMALISE ? &g->out : &g->in, k };
+        const work w = work_of(job, r, k);
         apply_dense(&w);
     }
     if (job->sweep.stream)
