@@ -78,23 +78,28 @@ static size_t values_in(const bnorm_order *o, size_t first, size_t rows)
     return bnorm_values_before(&o->walk, first + rows) - bnorm_values_before(&o->walk, first);
 }
 
+/* The first elements of a row, as floats. */
+static void load_row(const void *x, bnorm_dtype type, size_t first, size_t n, float *row)
+{
+    if (type == BNORM_F32)
+        memcpy(row, bnorm_elements(x, type, first), n * sizeof(*row));
+    else if (type == BNORM_BF16)
+        for (size_t i = 0; i < n; i++)
+            row[i] = bnorm_of_bf16(((const uint16_t *)x)[first + i]);
+    else
+        for (size_t i = 0; i < n; i++)
+            row[i] = bnorm_element(x, type, first + i);
+}
+
 /* The first value of each channel from a super-row on. */
 static void first_values(const bnorm_walk *w, const void *x, bnorm_dtype type, size_t units, size_t super_row,
                          float *pivot)
 {
     const size_t row = bnorm_values_before(w, super_row);
     size_t first = row / w->points * w->x.image_stride + row % w->points * w->x.point_stride;
-    if (type == BNORM_F32 && w->width == w->block) { /* most calls */
-        for (size_t u = 0; u < units; u++, first += w->x.unit_stride, pivot += w->width)
-            for (size_t lane = 0; lane < w->width; lane++)
-                pivot[lane] = ((const float *)x)[first + lane];
-        return;
-    }
-    for (size_t u = 0; u < units; u++, first += w->x.unit_stride, pivot += w->width)
-        for (size_t lane = 0; lane < w->width; lane++) {
-            size_t at = w->width == w->block ? lane : lane / w->block * w->x.block_stride + lane % w->block;
-            pivot[lane] = bnorm_element(x, type, first + at);
-        }
+    for (size_t u = 0; u < units; u++, first += w->x.unit_stride)
+        for (size_t lane = 0; lane < w->width; lane += w->block, pivot += w->block)
+            load_row(x, type, first + lane / w->block * w->x.block_stride, w->block, pivot);
 }
 
 /* A pivot for the values of x that c says: their mean, taken about the first of them. */
