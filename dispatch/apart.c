@@ -10,6 +10,7 @@
 
 enum {
     TILE_ELEMENTS = 1024,
+    TILE_BYTES = TILE_ELEMENTS * sizeof(float),
     BLOCKS_TOGETHER = 16 /* those of a cache line, where they lie side by side */
 };
 
@@ -87,32 +88,31 @@ static bnorm_geometry geometry_of(const bnorm_geometry *g, const box *b)
     return dense;
 }
 
+/* dx goes where x was, dresidual where dy was, and y, beside which there is no dy, there too. */
 static void apply_box(const bnorm_application *job, const box *b, const float *const k[BNORM_COEFFICIENTS])
 {
+    BNORM_ALIGNED char x[TILE_BYTES], dy[TILE_BYTES], residual[TILE_BYTES];
     const bnorm_geometry *g = job->geometry, dense = geometry_of(g, b);
     const bnorm_layout *in = &dense.in, *out = &dense.out;
     const bool forward = job->map == BNORM_NORMALISE;
     const bnorm_region whole = bnorm_whole(&dense);
-    BNORM_ALIGNED char x[TILE_ELEMENTS * sizeof(float)], dy[TILE_ELEMENTS * sizeof(float)];
-    BNORM_ALIGNED char residual[TILE_ELEMENTS * sizeof(float)], dresidual[TILE_ELEMENTS * sizeof(float)];
-    BNORM_ALIGNED char y[TILE_ELEMENTS * sizeof(float)];
     bnorm_application a = *job;
     bnorm_fusion fusion = { 0 };
     if (job->fusion) {
         fusion = *job->fusion;
         fusion.residual = bring(b, g->block, &g->out, job->fusion->residual, out, residual);
-        fusion.dresidual = job->fusion->dresidual ? dresidual : NULL;
+        fusion.dresidual = job->fusion->dresidual ? dy : NULL;
         a.fusion = &fusion;
     }
     a.geometry = &dense;
     a.sweep = (bnorm_sweep){ 0 };
     a.x = bring(b, g->block, &g->in, job->x, in, x);
     a.dy = bring(b, g->block, &g->out, job->dy, out, dy);
-    a.y = job->y ? y : NULL;
+    a.y = !job->y ? NULL : forward ? dy : x;
     bnorm_apply_region(&a, &whole, k);
-    take_back(b, g->block, forward ? out : in, y, forward ? &g->out : &g->in, job->y);
+    take_back(b, g->block, forward ? out : in, a.y, forward ? &g->out : &g->in, job->y);
     if (job->fusion)
-        take_back(b, g->block, out, dresidual, &g->out, job->fusion->dresidual);
+        take_back(b, g->block, out, dy, &g->out, job->fusion->dresidual);
 }
 
 /* Whether rows of a block are short and apart, or blocks are. A mask's bits are not brought together. */

@@ -20,7 +20,7 @@ static float x[ELEMENTS], dy[ELEMENTS], parameters[4][CHANNELS];
 
 /* What a thread has of its own. */
 typedef struct outputs {
-    float y[ELEMENTS], dx[ELEMENTS], weights[ELEMENTS];
+    float y[ELEMENTS], dx[ELEMENTS], inferred[ELEMENTS], weights[ELEMENTS];
     float saved[3][CHANNELS], gradients[2][CHANNELS], bias[CHANNELS];
 } outputs;
 
@@ -49,7 +49,7 @@ static bnorm_status call_all(const bnorm_shape *shape, const bnorm_executor *exe
     if (!status)
         status = bnorm_backward(shape, &backward, x, dy, o->dx, workspace, WORKSPACE, executor);
     if (!status)
-        status = bnorm_infer(shape, &infer, o->y, o->y, executor);
+        status = bnorm_infer(shape, &infer, o->y, o->inferred, executor);
     return status ? status : bnorm_fold(shape, &infer, x, NULL, o->weights, o->bias);
 }
 
@@ -102,7 +102,7 @@ static void run_nested(void *context, size_t tasks, bnorm_task *task, void *argu
 
 /* ---- Threads ---- */
 
-enum { SHAPES = 3 };
+enum { SHAPES = 4 };
 static bnorm_shape shapes[SHAPES];
 static outputs expected[SHAPES];
 static atomic_bool stopping;
@@ -194,6 +194,10 @@ int main(int argc, char **argv)
     shapes[0] = bnorm_nchw(BATCH, CHANNELS, POINTS);
     shapes[1] = bnorm_nhwc(BATCH, CHANNELS, POINTS);
     shapes[2] = bnorm_blocked(BATCH, CHANNELS, POINTS, 8);
+    shapes[3] = shapes[0]; /* to NCHW from channels side by side */
+    shapes[3].in.block_stride = 1;
+    shapes[3].in.point_stride = CHANNELS;
+    shapes[3].in.image_stride = POINTS * CHANNELS;
     for (int i = 0; i < SHAPES; i++)
         check(call_all(&shapes[i], NULL, &expected[i], workspace) == BNORM_OK, "a call failed");
     check_callers(false);
