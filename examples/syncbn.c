@@ -20,7 +20,8 @@ int main(int argc, char **argv)
     const size_t images = (size_t)rank, elements = images * CHANNELS * POINTS;
     const bnorm_shape shape = bnorm_nhwc(images, CHANNELS, POINTS);
     float running_mean[CHANNELS] = { 0 }, running_var[CHANNELS] = { 0 };
-    bnorm_train_params params = { .struct_size = sizeof(params), .epsilon = 1e-5f, .momentum = 1.0f };
+    bnorm_train_params params = bnorm_train_defaults();
+    params.momentum = 1.0f;
     params.running_mean = running_mean;
     params.running_var = running_var;
     float *x = malloc(elements * sizeof(*x) + 1), *y = malloc(elements * sizeof(*y) + 1);

@@ -91,7 +91,7 @@ enum { BATCH = 8, CHANNELS = 64, POINTS = 56 * 56, ELEMENTS = BATCH * CHANNELS *
 static bnorm_status train(const float *x, float *y, const bnorm_executor *executor)
 {
     const bnorm_shape shape = bnorm_nchw(BATCH, CHANNELS, POINTS);
-    const bnorm_train_params params = { .struct_size = sizeof(params), .epsilon = 1e-5f };
+    const bnorm_train_params params = bnorm_train_defaults();
     size_t size;
     bnorm_status status = bnorm_workspace_size(&shape, BNORM_TRAIN, executor, &size);
     if (status)

@@ -6,5 +6,15 @@
 int main(void)
 {
     bnorm_shape nchw = bnorm_nchw(2, 3, 4), nhwc = bnorm_nhwc(2, 3, 4);
-    return nchw.block == 1 && nhwc.block == 3 && nchw.struct_size == sizeof(bnorm_shape) ? 0 : 1;
+    const bnorm_epilogue epilogue = bnorm_epilogue_defaults();
+    const bnorm_infer_params infer = bnorm_infer_defaults();
+    const bnorm_train_params train = bnorm_train_defaults();
+    const bnorm_backward_params backward = bnorm_backward_defaults();
+    const int shapes = nchw.block == 1 && nhwc.block == 3 && nchw.struct_size == sizeof(bnorm_shape);
+    const int sizes = epilogue.struct_size == sizeof(epilogue) && infer.struct_size == sizeof(infer) &&
+                      train.struct_size == sizeof(train) && backward.struct_size == sizeof(backward);
+    const int values = infer.epsilon == 1e-5f && train.epsilon == 1e-5f && train.momentum == 0.1f &&
+                       backward.epsilon == 1e-5f && !epilogue.residual && !infer.mean && !train.hint &&
+                       !backward.dgamma;
+    return shapes && sizes && values ? 0 : 1;
 }

@@ -12,6 +12,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "prefix.h"
 #include "version.h"
@@ -216,6 +217,15 @@ typedef struct bnorm_epilogue {
     void *mask; /* bnorm_mask_size bytes, without alignment; forward: written; backward: read, in place of residual */
 } bnorm_epilogue;
 
+/* To start from: no activation, no residual, no mask. */
+static inline bnorm_epilogue bnorm_epilogue_defaults(void)
+{
+    bnorm_epilogue params;
+    memset(&params, 0, sizeof(params));
+    params.struct_size = sizeof(params);
+    return params;
+}
+
 /* Stores the bytes of a mask for y of this shape in *size. */
 BNORM_API bnorm_status bnorm_mask_size(const bnorm_shape *shape, size_t *size);
 
@@ -232,6 +242,16 @@ typedef struct bnorm_infer_params {
     bnorm_hint hint;
     const bnorm_epilogue *epilogue; /* NULL: none */
 } bnorm_infer_params;
+
+/* To start from: epsilon 1e-5, all else zero. mean and var must be given. */
+static inline bnorm_infer_params bnorm_infer_defaults(void)
+{
+    bnorm_infer_params params;
+    memset(&params, 0, sizeof(params));
+    params.struct_size = sizeof(params);
+    params.epsilon = 1e-5f;
+    return params;
+}
 
 /*
  * y = (x - mean) * gamma / sqrt(var + epsilon) + beta, a channel at a time (Ioffe and Szegedy 2015, algorithm 2), and
@@ -303,6 +323,17 @@ typedef struct bnorm_train_params {
     bnorm_hint hint;
     const bnorm_epilogue *epilogue; /* NULL: none; only the calls that write y look at it */
 } bnorm_train_params;
+
+/* To start from: epsilon 1e-5, momentum 0.1, all else zero: statistics that are asked for nowhere are kept nowhere. */
+static inline bnorm_train_params bnorm_train_defaults(void)
+{
+    bnorm_train_params params;
+    memset(&params, 0, sizeof(params));
+    params.struct_size = sizeof(params);
+    params.epsilon = 1e-5f;
+    params.momentum = 0.1f;
+    return params;
+}
 
 /*
  * Normalises each channel by the statistics of the batch itself (Ioffe and Szegedy 2015, algorithm 1):
@@ -379,6 +410,17 @@ typedef struct bnorm_backward_params {
 
     bnorm_hint hint; /* for dx; all tensors count */
 } bnorm_backward_params;
+
+/* To start from: batch statistics, epsilon 1e-5 for frozen ones, all else zero. mean and rstd, or var, must be given.
+ */
+static inline bnorm_backward_params bnorm_backward_defaults(void)
+{
+    bnorm_backward_params params;
+    memset(&params, 0, sizeof(params));
+    params.struct_size = sizeof(params);
+    params.epsilon = 1e-5f;
+    return params;
+}
 
 /*
  * The gradients of a loss with respect to x, the residual, gamma and beta, given dy, the one with respect to y (Ioffe
