@@ -32,7 +32,7 @@ static void collect(const bnorm_walk *w, const bnorm_collection *c)
     const int type = bnorm_of_x(c->terms) || c->x_type == c->dy_type ? (int)c->x_type : ANY;
     const bool adjacent_tiles = w->folded * w->width == BNORM_TILE && w->x.super_row_stride == BNORM_TILE &&
                                 w->dy.super_row_stride == BNORM_TILE;
-    if (!w->dense && are_columns(w))
+    if (!w->dense && are_columns(w) && c->terms <= BNORM_PRODUCTS)
         collect_columns(w, c, type);
     else if (!w->dense)
         sum_apart(w, c);

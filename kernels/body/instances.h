@@ -121,10 +121,11 @@ static sum_function *const sum_far_planes[][TYPES] = {
     [BNORM_CENTERED] = ANY_TYPE(sum_planes_centered),
     [BNORM_FUSED] = FUSED_SUMS(sum_planes_fused),
 };
-static sum_function *const sum_columns[][TYPES] = {
-    [BNORM_DEVIATIONS] = OF_X(sum_columns_deviations),    [BNORM_SQUARES] = OF_X(sum_columns_squares),
-    [BNORM_PRODUCTS] = OF_X_AND_DY(sum_columns_products), [BNORM_CENTERED] = ANY_TYPE(sum_columns_centered),
-    [BNORM_FUSED] = FUSED_SUMS(sum_columns_fused),
+/* Other terms of such channels are brought together: they are rare, and this is fast enough. */
+static sum_function *const sum_columns[BNORM_PRODUCTS + 1][TYPES] = {
+    [BNORM_DEVIATIONS] = OF_X(sum_columns_deviations),
+    [BNORM_SQUARES] = OF_X(sum_columns_squares),
+    [BNORM_PRODUCTS] = OF_X_AND_DY(sum_columns_products),
 };
 static sum_function *const sum_rows[][TYPES] = {
     [BNORM_DEVIATIONS] = OF_X(sum_rows_deviations),    [BNORM_SQUARES] = OF_X(sum_rows_squares),
