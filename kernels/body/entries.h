@@ -146,11 +146,15 @@ static void map_wide_rows(bnorm_map_job j, const bnorm_rows *r)
     }
 }
 
-/* Adjacent rows: narrow ones many at a time, as seams take longer. */
+/*
+ * Adjacent rows: narrow ones many at a time, as seams take longer. From memory not those that have none, so that their
+ * factors stay in L1 beside what is prefetched.
+ */
 static void map_adjacent_rows(bnorm_map_job j, size_t rows, size_t width)
 {
     BNORM_ALIGNED float repeated[BNORM_COEFFICIENTS][8 * PAIR], seam[BNORM_COEFFICIENTS][2 * PAIR];
-    const size_t most = 8 * PAIR / width, times = most < 2 ? 1 : smaller(most, rows);
+    const size_t most = j.stream && width % PAIR == 0 ? 1 : 8 * PAIR / width;
+    const size_t times = most < 2 ? 1 : smaller(most, rows);
     for (int c = 0; times > 1 && c < BNORM_COEFFICIENTS; c++) {
         if (bnorm_uses(j.map, c))
             repeat_row(repeated[c], j.k[c], width, times);
