@@ -78,17 +78,18 @@ static size_t values_in(const bnorm_order *o, size_t first, size_t rows)
     return bnorm_values_before(&o->walk, first + rows) - bnorm_values_before(&o->walk, first);
 }
 
-/* The first elements of a row, as floats. */
-static void load_row(const void *x, bnorm_dtype type, size_t first, size_t n, float *row)
+/* Elements as floats. */
+static void load_piece(const void *x, bnorm_dtype type, size_t first, size_t n, float *piece)
 {
     if (type == BNORM_F32)
-        memcpy(row, bnorm_elements(x, type, first), n * sizeof(*row));
+        for (size_t i = 0; i < n; i++)
+            piece[i] = ((const float *)x)[first + i];
     else if (type == BNORM_BF16)
         for (size_t i = 0; i < n; i++)
-            row[i] = bnorm_of_bf16(((const uint16_t *)x)[first + i]);
+            piece[i] = bnorm_of_bf16(((const uint16_t *)x)[first + i]);
     else
         for (size_t i = 0; i < n; i++)
-            row[i] = bnorm_element(x, type, first + i);
+            piece[i] = bnorm_element(x, type, first + i);
 }
 
 /* The first value of each channel from a super-row on. */
@@ -97,9 +98,14 @@ static void first_values(const bnorm_walk *w, const void *x, bnorm_dtype type, s
 {
     const size_t row = bnorm_values_before(w, super_row);
     size_t first = row / w->points * w->x.image_stride + row % w->points * w->x.point_stride;
+    if (type == BNORM_F32 && w->width == 1) { /* most calls */
+        for (size_t u = 0; u < units; u++, first += w->x.unit_stride)
+            pivot[u] = ((const float *)x)[first];
+        return;
+    }
     for (size_t u = 0; u < units; u++, first += w->x.unit_stride)
-        for (size_t lane = 0; lane < w->width; lane += w->block, pivot += w->block)
-            load_row(x, type, first + lane / w->block * w->x.block_stride, w->block, pivot);
+        for (size_t lane = 0, at = first; lane < w->width; lane += w->block, at += w->x.block_stride, pivot += w->block)
+            load_piece(x, type, at, w->block, pivot);
 }
 
 /* A pivot for the values of x that c says: their mean, taken about the first of them. */

@@ -195,18 +195,16 @@ static inline bool bnorm_should_stream(const bnorm_application *a, bnorm_hint hi
 void bnorm_apply_region(const bnorm_application *application, const bnorm_region *region,
                         const float *const k[BNORM_COEFFICIENTS]);
 
+/* How many threads a call should use: 1 for a tensor that is too small to share. */
+size_t bnorm_useful_width(const bnorm_tuning *tuning, const bnorm_geometry *geometry, const bnorm_executor *executor);
+/* Without an executor there is one task. */
+void bnorm_run(const bnorm_executor *executor, size_t tasks, bnorm_task *task, void *argument);
+
 /* ---- apart.c ---- */
 
 bool bnorm_is_apart(const bnorm_application *application, const bnorm_region *region);
 void bnorm_apply_apart(const bnorm_application *application, const bnorm_region *region,
                        const float *const k[BNORM_COEFFICIENTS]);
-
-/* ---- region.c, again ---- */
-
-/* How many threads a call should use: 1 for a tensor that is too small to share. */
-size_t bnorm_useful_width(const bnorm_tuning *tuning, const bnorm_geometry *geometry, const bnorm_executor *executor);
-/* Without an executor there is one task. */
-void bnorm_run(const bnorm_executor *executor, size_t tasks, bnorm_task *task, void *argument);
 
 /* ---- collect.c ---- */
 

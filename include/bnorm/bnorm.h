@@ -83,7 +83,8 @@ typedef enum bnorm_dtype {
  *
  * NHWC may also be told as block 1 with strides (block_stride 1, point_stride channels): then the bits are those of
  * NCHW, whose order of summing follows from the block, and calls take up to twice as long as with block = channels.
- * Where `in` and `out` differ so that elements must be transposed, a call takes several times as long.
+ * Where `in` and `out` differ so that elements must be transposed, a call takes several times as long; with a mask,
+ * which is then gone through bit by bit, a hundred times.
  */
 typedef struct bnorm_layout {
     bnorm_dtype dtype;
