@@ -18,16 +18,16 @@ void NAME(bench_bare_, BNORM_ISA_NAME)(float *restrict y, const float *restrict 
                                        size_t first, size_t count, int stream)
 {
     for (size_t i = first; i + PAIR <= first + count; i += PAIR) {
-        const pair x_pair = load_f32(x, BNORM_F32, i, PAIR);
+        const pair x_pair = load_f32(x, BNORM_DTYPE_F32, i, PAIR);
         pair residual;
         if (fusion->residual)
-            residual = load_f32(fusion->residual, BNORM_F32, i, PAIR);
+            residual = load_f32(fusion->residual, BNORM_DTYPE_F32, i, PAIR);
         const pair z =
             fuse(x_pair, fusion->residual ? &residual : NULL, fusion, (run){ first, first + count }, i, PAIR);
         if (stream)
-            stream_f32(y, BNORM_F32, i, z);
+            stream_f32(y, BNORM_DTYPE_F32, i, z);
         else
-            store_f32(y, BNORM_F32, i, PAIR, z);
+            store_f32(y, BNORM_DTYPE_F32, i, PAIR, z);
     }
     if (stream)
         v_stream_end();

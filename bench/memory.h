@@ -32,7 +32,7 @@ inline float noise(uint64_t index)
 
 inline std::string type_name(bnorm_dtype type)
 {
-    return type == BNORM_F32 ? "f32" : type == BNORM_BF16 ? "bf16" : "f16";
+    return type == BNORM_DTYPE_F32 ? "f32" : type == BNORM_DTYPE_BF16 ? "bf16" : "f16";
 }
 
 // A value that all types have: of eight significant bits.
@@ -98,11 +98,11 @@ public:
     // The same values as elements of a type.
     const void *x(bnorm_dtype type)
     {
-        return type == BNORM_F32 ? x() : converted(x_halves, type, x());
+        return type == BNORM_DTYPE_F32 ? x() : converted(x_halves, type, x());
     }
     const void *dy(bnorm_dtype type)
     {
-        return type == BNORM_F32 ? dy() : converted(dy_halves, type, dy());
+        return type == BNORM_DTYPE_F32 ? dy() : converted(dy_halves, type, dy());
     }
     // An element of y, which is of that type.
     double y(bnorm_dtype type, size_t i) const
@@ -146,7 +146,7 @@ private:
             halves->second = allocate(count / 2 + 1);
             auto *to = reinterpret_cast<uint16_t *>(halves->second.get());
             for (size_t i = 0; i < count; i++)
-                to[i] = type == BNORM_BF16 ? bnorm_to_bf16(from[i]) : bnorm_to_f16(from[i]);
+                to[i] = type == BNORM_DTYPE_BF16 ? bnorm_to_bf16(from[i]) : bnorm_to_f16(from[i]);
         }
         return halves->second.get();
     }

@@ -195,7 +195,7 @@ static void square_rows(const struct job *job, size_t first, size_t last, size_t
     add_squares(sum, job->x + first * job->lanes, last - first, job->lanes, job->norm->mean);
 }
 
-static void apply_rows(const struct job *job, size_t first, size_t last, size_t slice)
+static void map_rows(const struct job *job, size_t first, size_t last, size_t slice)
 {
     const naive_batch_norm *norm = job->norm;
     size_t start = first * job->lanes;
@@ -273,7 +273,7 @@ void naive_infer(const naive_batch_norm *norm, const float *x, float *y, const b
         in_slices(&job, norm->shape->batch * job.blocks, infer_planes, executor);
     } else {
         set_scale(slice_sum(&job, job.slices), norm, 0, job.lanes);
-        in_slices(&job, norm->shape->batch * norm->shape->points, apply_rows, executor);
+        in_slices(&job, norm->shape->batch * norm->shape->points, map_rows, executor);
     }
 }
 
@@ -290,7 +290,7 @@ void naive_train(const naive_batch_norm *norm, const float *x, float *y, const b
     in_slices(&job, rows, square_rows, executor);
     merge_slices(&job, norm->var);
     set_scale(slice_sum(&job, job.slices), norm, 0, job.lanes);
-    in_slices(&job, rows, apply_rows, executor);
+    in_slices(&job, rows, map_rows, executor);
 }
 
 void naive_backward(const naive_batch_norm *norm, const float *x, const float *dy, float *dx,

@@ -26,9 +26,9 @@ inline void keep_openmp_on(const std::vector<int> &cpus)
 inline dnnl::memory::data_type onednn_type(bnorm_dtype type)
 {
     using dnnl::memory;
-    return type == BNORM_F32    ? memory::data_type::f32
-           : type == BNORM_BF16 ? memory::data_type::bf16
-                                : memory::data_type::f16;
+    return type == BNORM_DTYPE_F32    ? memory::data_type::f32
+           : type == BNORM_DTYPE_BF16 ? memory::data_type::bf16
+                                      : memory::data_type::f16;
 }
 
 class onednn_batch_norm
@@ -72,7 +72,7 @@ public:
                 add_step(add(data), { { DNNL_ARG_SRC_0, tensor(buffers.y()) },
                                       { DNNL_ARG_SRC_1, tensor(buffers.dy()) },
                                       { DNNL_ARG_DST, tensor(buffers.y()) } });
-            if (op.epilogue->activation != BNORM_IDENTITY)
+            if (op.epilogue->activation != BNORM_ACT_IDENTITY)
                 add_step(activation(*op.epilogue, data),
                          { { DNNL_ARG_SRC, tensor(buffers.y()) }, { DNNL_ARG_DST, tensor(buffers.y()) } });
         }
@@ -140,15 +140,22 @@ private:
     {
         using dnnl::algorithm;
         const std::unordered_map<int, algorithm> algorithms = {
-            { BNORM_RELU, algorithm::eltwise_relu },           { BNORM_LEAKY_RELU, algorithm::eltwise_relu },
-            { BNORM_CLAMP, algorithm::eltwise_clip },          { BNORM_HARD_SWISH, algorithm::eltwise_hardswish },
-            { BNORM_SIGMOID, algorithm::eltwise_logistic },    { BNORM_SILU, algorithm::eltwise_swish },
-            { BNORM_TANH, algorithm::eltwise_tanh },           { BNORM_GELU, algorithm::eltwise_gelu_erf },
-            { BNORM_GELU_TANH, algorithm::eltwise_gelu_tanh }, { BNORM_ELU, algorithm::eltwise_elu },
-            { BNORM_MISH, algorithm::eltwise_mish },
+            { BNORM_ACT_RELU, algorithm::eltwise_relu },
+            { BNORM_ACT_LEAKY_RELU, algorithm::eltwise_relu },
+            { BNORM_ACT_CLAMP, algorithm::eltwise_clip },
+            { BNORM_ACT_HARD_SWISH, algorithm::eltwise_hardswish },
+            { BNORM_ACT_SIGMOID, algorithm::eltwise_logistic },
+            { BNORM_ACT_SILU, algorithm::eltwise_swish },
+            { BNORM_ACT_TANH, algorithm::eltwise_tanh },
+            { BNORM_ACT_GELU, algorithm::eltwise_gelu_erf },
+            { BNORM_ACT_GELU_TANH, algorithm::eltwise_gelu_tanh },
+            { BNORM_ACT_ELU, algorithm::eltwise_elu },
+            { BNORM_ACT_MISH, algorithm::eltwise_mish },
         };
-        const float alpha = e.activation == BNORM_SILU ? 1 : e.activation == BNORM_HARD_SWISH ? 1.0f / 6 : e.alpha;
-        const float beta = e.activation == BNORM_HARD_SWISH ? 0.5f : e.beta;
+        const float alpha = e.activation == BNORM_ACT_SILU         ? 1
+                            : e.activation == BNORM_ACT_HARD_SWISH ? 1.0f / 6
+                                                                   : e.alpha;
+        const float beta = e.activation == BNORM_ACT_HARD_SWISH ? 0.5f : e.beta;
         const auto kind = dnnl::prop_kind::forward_inference;
 #if DNNL_VERSION_MAJOR >= 3
         return dnnl::eltwise_forward({ engine, kind, algorithms.at(e.activation), data, data, alpha, beta });

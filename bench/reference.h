@@ -16,29 +16,29 @@
 inline double activate(const epilogue &e, double z)
 {
     switch (e.activation) {
-    case BNORM_RELU:
+    case BNORM_ACT_RELU:
         return std::max(z, 0.0);
-    case BNORM_CLAMP:
+    case BNORM_ACT_CLAMP:
         return std::min(std::max(z, double{ e.alpha }), double{ e.beta });
-    case BNORM_LEAKY_RELU:
+    case BNORM_ACT_LEAKY_RELU:
         return z > 0 ? z : e.alpha * z;
-    case BNORM_HARD_SWISH:
+    case BNORM_ACT_HARD_SWISH:
         return z * std::min(std::max(z + 3, 0.0), 6.0) / 6;
-    case BNORM_SIGMOID:
+    case BNORM_ACT_SIGMOID:
         return 1 / (1 + std::exp(-z));
-    case BNORM_SILU:
+    case BNORM_ACT_SILU:
         return z / (1 + std::exp(-z));
-    case BNORM_TANH:
+    case BNORM_ACT_TANH:
         return std::tanh(z);
-    case BNORM_GELU:
+    case BNORM_ACT_GELU:
         return z * std::erfc(-z / std::sqrt(2.0)) / 2;
-    case BNORM_GELU_TANH:
+    case BNORM_ACT_GELU_TANH:
         return z / 2 * (1 + std::tanh(0.7978845608028654 * (z + 0.044715 * z * z * z)));
-    case BNORM_ELU:
+    case BNORM_ACT_ELU:
         return z > 0 ? z : e.alpha * std::expm1(z);
-    case BNORM_SOFTPLUS:
+    case BNORM_ACT_SOFTPLUS:
         return std::max(z, 0.0) + std::log1p(std::exp(-std::abs(z)));
-    case BNORM_MISH:
+    case BNORM_ACT_MISH:
         return z * std::tanh(std::log1p(std::exp(z)));
     default:
         return z;
@@ -48,7 +48,7 @@ inline double activate(const epilogue &e, double z)
 inline double slope(const epilogue &e, double z)
 {
     const double s = 1 / (1 + std::exp(-z));
-    return e.activation == BNORM_SILU ? s * (1 + z * (1 - s)) : e.activation == BNORM_RELU ? z > 0 : 1;
+    return e.activation == BNORM_ACT_SILU ? s * (1 + z * (1 - s)) : e.activation == BNORM_ACT_RELU ? z > 0 : 1;
 }
 
 // Every row of `block` channels side by side: where it starts, and its first channel.
@@ -160,7 +160,8 @@ inline std::string find_gradient_difference(const batch_norm &norm, const epilog
         for (size_t i = start, c = channel; c < channel + lanes; i++, c++) {
             const double centered = dz(i, c) - sum[c] / count - normalised(i, c) * product[c] / count;
             const double want = norm.gamma[c] * rstd[c] * centered;
-            const bool kink = epilogue.activation == BNORM_RELU && std::abs(z_of(i, c)) < 1e-5; // either side is right
+            const bool kink =
+                epilogue.activation == BNORM_ACT_RELU && std::abs(z_of(i, c)) < 1e-5; // either side is right
             if (kink || c >= norm.shape.channels)
                 continue;
             wrong += !(std::abs(buffers.y(norm.shape.in.dtype, i) - want) <= tolerance * (1 + std::abs(want)));

@@ -23,7 +23,7 @@ struct row {
     const layer *shape;
     std::string isa; // or what is compared with it
     size_t threads;
-    bnorm_dtype type = BNORM_F32;
+    bnorm_dtype type = BNORM_DTYPE_F32;
 
     std::string name() const
     {
@@ -106,14 +106,14 @@ inline std::vector<row> fused_rows(const layer &shape, call call, size_t threads
     std::vector<row> rows;
     for (const epilogue &e : epilogues) {
         const operation op = { call, &e };
-        const bool slope_known = e.activation == BNORM_RELU || e.activation == BNORM_SILU;
+        const bool slope_known = e.activation == BNORM_ACT_RELU || e.activation == BNORM_ACT_SILU;
         if (op.is_plain() || !has(e, shape) || !is_supported(e) || (op.is_backward() && !slope_known))
             continue;
         std::vector<std::string> isas = { "unfused", bnorm_isa_name(0) };
         if (!op.is_backward())
             isas.insert(isas.begin(), "bare");
 #ifdef BENCH_ONEDNN
-        if (!op.is_backward() && e.activation != BNORM_SOFTPLUS)
+        if (!op.is_backward() && e.activation != BNORM_ACT_SOFTPLUS)
             isas.insert(isas.begin(), "onednn");
 #endif
         for (const auto &[layout, block] : layouts_of(shape))
@@ -129,7 +129,7 @@ inline std::vector<std::string> isas_of(bnorm_dtype type)
     std::vector<std::string> isas;
     if (!bnorm_has_type(type))
         return isas;
-    if (type == BNORM_F32)
+    if (type == BNORM_DTYPE_F32)
         isas.push_back("naive");
 #ifdef BENCH_ONEDNN
     if (onednn_has(type))
@@ -169,7 +169,7 @@ inline std::vector<row> avx2_rows(const layer &shape, call call, size_t threads)
     std::vector<row> rows;
     if (!has_onednn || !has_avx512())
         return rows;
-    for (row row : plain_rows(shape, call, threads, { { BNORM_F32, { "onednn-avx2", "avx2" } } })) {
+    for (row row : plain_rows(shape, call, threads, { { BNORM_DTYPE_F32, { "onednn-avx2", "avx2" } } })) {
         const bool blocked = row.block == 16 && row.layout != "nhwc";
         if (blocked)
             row.layout = "nchw8c", row.block = 8;
@@ -182,7 +182,7 @@ inline std::vector<row> avx2_rows(const layer &shape, call call, size_t threads)
 inline std::vector<row> all_rows(const std::vector<layer> &layers, size_t threads)
 {
     std::map<bnorm_dtype, std::vector<std::string>> isas;
-    for (bnorm_dtype type : { BNORM_F32, BNORM_BF16, BNORM_F16 })
+    for (bnorm_dtype type : { BNORM_DTYPE_F32, BNORM_DTYPE_BF16, BNORM_DTYPE_F16 })
         isas[type] = isas_of(type);
 
     std::vector<row> rows;
@@ -190,7 +190,7 @@ inline std::vector<row> all_rows(const std::vector<layer> &layers, size_t thread
         for (call call : { call::infer, call::train, call::backward, call::collect }) {
             if (call == call::collect) { // no peer has it
                 const std::vector<row> some =
-                    plain_rows(shape, call, threads, { { BNORM_F32, { bnorm_isa_name(0) } } });
+                    plain_rows(shape, call, threads, { { BNORM_DTYPE_F32, { bnorm_isa_name(0) } } });
                 rows.insert(rows.end(), some.begin(), some.end());
                 continue;
             }

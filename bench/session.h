@@ -173,7 +173,7 @@ private:
         if (status != BNORM_OK)
             return bnorm_status_string(status);
         // Plain sums lose digits; and a z so near ReLU's kink that it may be on either side moves its channel's means.
-        const double rounding = row.type == BNORM_F32 ? 0 : row.type == BNORM_BF16 ? 0x1p-8 : 0x1p-11;
+        const double rounding = row.type == BNORM_DTYPE_F32 ? 0 : row.type == BNORM_DTYPE_BF16 ? 0x1p-8 : 0x1p-11;
         const double tolerance = (other ? 1e-2 : row.op.is_backward() && !row.op.is_plain() ? 1e-4 : 1e-5) + rounding;
         if (row.op.call == call::collect)
             return find_statistics_difference(norm, given, tolerance);
@@ -235,11 +235,11 @@ private:
     {
         const epilogue &e = *row.op.epilogue;
         bnorm_fusion fusion = {};
-        fusion.activation = e.activation == BNORM_RELU ? BNORM_CLAMP : e.activation;
+        fusion.activation = e.activation == BNORM_ACT_RELU ? BNORM_ACT_CLAMP : e.activation;
         fusion.alpha = e.alpha;
         fusion.beta = e.beta;
-        fusion.low = e.activation == BNORM_CLAMP ? e.alpha : 0;
-        fusion.high = e.activation == BNORM_CLAMP ? e.beta : NAN;
+        fusion.low = e.activation == BNORM_ACT_CLAMP ? e.alpha : 0;
+        fusion.high = e.activation == BNORM_ACT_CLAMP ? e.beta : NAN;
         fusion.residual = e.residual ? buffers.dy() : nullptr;
         std::vector<contestant> ways;
         for (int stream : { 0, 1 })

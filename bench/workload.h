@@ -59,20 +59,20 @@ struct epilogue {
 };
 
 inline const std::vector<epilogue> epilogues = {
-    { "", BNORM_IDENTITY, 0, 0, false, { "" } },
-    { "+relu", BNORM_RELU, 0, 0, false, { "resnet50.stage", "densenet121.", "tiny." } },
-    { "+residual+relu", BNORM_RELU, 0, 0, true, { "resnet50.stage", "tiny." } },
-    { "+clamp", BNORM_CLAMP, 0, 6, false, { "mobilenet_v2." } },
-    { "+leaky_relu", BNORM_LEAKY_RELU, 0.1f, 0, false, { "mobilenet_v2.e" } },
-    { "+hard_swish", BNORM_HARD_SWISH, 0, 0, false, { "mobilenet_v2.e" } },
-    { "+silu", BNORM_SILU, 0, 0, false, { "efficientnet_b0.", "tiny." } },
-    { "+sigmoid", BNORM_SIGMOID, 0, 0, false, { "unet3d." } },
-    { "+tanh", BNORM_TANH, 0, 0, false, { "unet3d." } },
-    { "+gelu", BNORM_GELU, 0, 0, false, { "unet3d." } },
-    { "+gelu_tanh", BNORM_GELU_TANH, 0, 0, false, { "unet3d." } },
-    { "+elu", BNORM_ELU, 1, 0, false, { "unet3d." } },
-    { "+softplus", BNORM_SOFTPLUS, 0, 0, false, { "unet3d." } },
-    { "+mish", BNORM_MISH, 0, 0, false, { "unet3d." } },
+    { "", BNORM_ACT_IDENTITY, 0, 0, false, { "" } },
+    { "+relu", BNORM_ACT_RELU, 0, 0, false, { "resnet50.stage", "densenet121.", "tiny." } },
+    { "+residual+relu", BNORM_ACT_RELU, 0, 0, true, { "resnet50.stage", "tiny." } },
+    { "+clamp", BNORM_ACT_CLAMP, 0, 6, false, { "mobilenet_v2." } },
+    { "+leaky_relu", BNORM_ACT_LEAKY_RELU, 0.1f, 0, false, { "mobilenet_v2.e" } },
+    { "+hard_swish", BNORM_ACT_HARD_SWISH, 0, 0, false, { "mobilenet_v2.e" } },
+    { "+silu", BNORM_ACT_SILU, 0, 0, false, { "efficientnet_b0.", "tiny." } },
+    { "+sigmoid", BNORM_ACT_SIGMOID, 0, 0, false, { "unet3d." } },
+    { "+tanh", BNORM_ACT_TANH, 0, 0, false, { "unet3d." } },
+    { "+gelu", BNORM_ACT_GELU, 0, 0, false, { "unet3d." } },
+    { "+gelu_tanh", BNORM_ACT_GELU_TANH, 0, 0, false, { "unet3d." } },
+    { "+elu", BNORM_ACT_ELU, 1, 0, false, { "unet3d." } },
+    { "+softplus", BNORM_ACT_SOFTPLUS, 0, 0, false, { "unet3d." } },
+    { "+mish", BNORM_ACT_MISH, 0, 0, false, { "unet3d." } },
 };
 
 // A call, and what is fused into it.
@@ -86,7 +86,7 @@ struct operation {
     }
     bool is_plain() const
     {
-        return epilogue->activation == BNORM_IDENTITY && !epilogue->residual;
+        return epilogue->activation == BNORM_ACT_IDENTITY && !epilogue->residual;
     }
     std::string name() const
     {
@@ -122,8 +122,8 @@ public:
             var[c] = 1 + 0.2f * noise(4 * c + 3);
         }
         size_t train_size = 0, backward_size = 0; // a failure shows when the operation runs
-        bnorm_workspace_size(&shape, BNORM_TRAIN, executor, &train_size);
-        bnorm_workspace_size(&shape, BNORM_BACKWARD, executor, &backward_size);
+        bnorm_workspace_size(&shape, BNORM_OP_TRAIN, executor, &train_size);
+        bnorm_workspace_size(&shape, BNORM_OP_BACKWARD, executor, &backward_size);
         workspace.resize(std::max(train_size, backward_size));
         naive_scratch.resize(((executor ? executor->width : 1) + 1) * 2 * block);
     }
@@ -142,8 +142,8 @@ public:
             return bnorm_backward(&shape, &params, x, dy, y, workspace.data(), workspace.size(), executor);
         }
         if (op.call == call::collect)
-            return bnorm_collect(&shape, x, collected_mean.data(), collected_m2.data(), workspace.data(),
-                                 workspace.size(), executor);
+            return bnorm_train_collect(&shape, x, collected_mean.data(), collected_m2.data(), workspace.data(),
+                                       workspace.size(), executor);
         if (op.call == call::infer) {
             bnorm_infer_params params = {};
             params.struct_size = sizeof(params);
@@ -157,7 +157,7 @@ public:
         }
         bnorm_train_params params = train_params(given);
         params.momentum = 0.1f;
-        params.running_variance = BNORM_BIASED; // legal for one value a channel, too
+        params.running_variance = BNORM_VARIANCE_BIASED; // legal for one value a channel, too
         params.running_mean = mean.data();
         params.running_var = var.data();
         return bnorm_train(&shape, &params, x, y, workspace.data(), workspace.size(), executor);
@@ -203,7 +203,7 @@ public:
         mask.resize(size);
         fused.mask = mask.data();
         const bnorm_train_params params = train_params(&fused);
-        bnorm_apply(&shape, &params, x, y, executor);
+        bnorm_train_apply(&shape, &params, x, y, executor);
     }
 
     bnorm_status run_naive(operation op, const float *x, const float *dy, float *y)

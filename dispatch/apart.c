@@ -89,14 +89,14 @@ static bnorm_geometry geometry_of(const bnorm_geometry *g, const box *b)
 }
 
 /* dx goes where x was, dresidual where dy was, and y, beside which there is no dy, there too. */
-static void apply_box(const bnorm_application *job, const box *b, const float *const k[BNORM_COEFFICIENTS])
+static void apply_box(const bnorm_traversal *job, const box *b, const float *const k[BNORM_COEFFICIENTS])
 {
     BNORM_ALIGNED char x[TILE_BYTES], dy[TILE_BYTES], residual[TILE_BYTES];
     const bnorm_geometry *g = job->geometry, dense = geometry_of(g, b);
     const bnorm_layout *in = &dense.in, *out = &dense.out;
     const bool forward = job->map == BNORM_NORMALISE;
     const bnorm_region whole = bnorm_whole(&dense);
-    bnorm_application a = *job;
+    bnorm_traversal a = *job;
     bnorm_fusion fusion = { 0 };
     if (job->fusion) {
         fusion = *job->fusion;
@@ -109,14 +109,14 @@ static void apply_box(const bnorm_application *job, const box *b, const float *c
     a.x = bring(b, g->block, &g->in, job->x, in, x);
     a.dy = bring(b, g->block, &g->out, job->dy, out, dy);
     a.y = !job->y ? NULL : forward ? dy : x;
-    bnorm_apply_region(&a, &whole, k);
+    bnorm_map_region(&a, &whole, k);
     take_back(b, g->block, forward ? out : in, a.y, forward ? &g->out : &g->in, job->y);
     if (job->fusion)
         take_back(b, g->block, out, dy, &g->out, job->fusion->dresidual);
 }
 
 /* Whether rows of a block are short and apart, or blocks are. A mask's bits are not brought together. */
-bool bnorm_is_apart(const bnorm_application *job, const bnorm_region *r)
+bool bnorm_is_strided(const bnorm_traversal *job, const bnorm_region *r)
 {
     const bnorm_geometry *g = job->geometry;
     const size_t block = g->block, lanes = g->points * block;
@@ -126,7 +126,7 @@ bool bnorm_is_apart(const bnorm_application *job, const bnorm_region *r)
     return block < BNORM_TILE && r->lanes == block && (pitched || scattered) && !(job->fusion && job->fusion->mask);
 }
 
-void bnorm_apply_apart(const bnorm_application *job, const bnorm_region *r, const float *const k[BNORM_COEFFICIENTS])
+void bnorm_map_strided(const bnorm_traversal *job, const bnorm_region *r, const float *const k[BNORM_COEFFICIENTS])
 {
     const size_t block = job->geometry->block;
     const size_t together = bnorm_min(r->blocks, BLOCKS_TOGETHER);

@@ -13,12 +13,12 @@ typedef struct call {
 
 static bool is_frozen(const bnorm_backward_params *p)
 {
-    return p->statistics == BNORM_FROZEN_STATISTICS;
+    return p->statistics == BNORM_STATISTICS_FROZEN;
 }
 
 static bool is_activated(const call *c)
 {
-    return c->f.activation != BNORM_IDENTITY;
+    return c->f.activation != BNORM_ACT_IDENTITY;
 }
 
 static bnorm_map map_of(const call *c, const void *dx)
@@ -31,15 +31,15 @@ static const bnorm_fusion *fusion_of(const call *c)
     return is_activated(c) || c->f.dresidual ? &c->f : NULL;
 }
 
-static bnorm_collector collector_of(const bnorm_machine *m, const call *c, const void *x, const void *dy)
+static bnorm_source collector_of(const bnorm_machine *m, const call *c, const void *x, const void *dy)
 {
-    return (bnorm_collector){ .kernels = m->kernels,
-                              .terms = is_activated(c) ? BNORM_FUSED : BNORM_PRODUCTS,
-                              .centered = !is_activated(c) && !is_frozen(&c->p),
-                              .low_known = is_frozen(&c->p) || c->p.mean_low,
-                              .x = x,
-                              .dy = dy,
-                              .fusion = fusion_of(c) };
+    return (bnorm_source){ .kernels = m->kernels,
+                           .terms = is_activated(c) ? BNORM_FUSED : BNORM_PRODUCTS,
+                           .centered = !is_activated(c) && !is_frozen(&c->p),
+                           .low_known = is_frozen(&c->p) || c->p.mean_low,
+                           .x = x,
+                           .dy = dy,
+                           .fusion = fusion_of(c) };
 }
 
 static bool needs_sums(const bnorm_backward_params *p, const void *dx)
@@ -106,7 +106,7 @@ static void store_no_gradients(const bnorm_backward_params *p, size_t channels)
         memset(p->dbeta, 0, channels * sizeof(float));
 }
 
-static void prepare(const bnorm_two_pass *job, size_t channel, size_t lanes, const bnorm_scratch *s)
+static void prepare(const bnorm_reduction *job, size_t channel, size_t lanes, const bnorm_scratch *s)
 {
     const size_t used = bnorm_min(lanes, job->geometry.channels - channel);
     const call *c = job->context;
@@ -119,11 +119,11 @@ static void prepare(const bnorm_two_pass *job, size_t channel, size_t lanes, con
         memset(s->k[i] + used, 0, (lanes - used) * sizeof(float));
 }
 
-static void finish(const bnorm_two_pass *job, size_t channel, size_t lanes, const bnorm_scratch *s)
+static void finish(const bnorm_reduction *job, size_t channel, size_t lanes, const bnorm_scratch *s)
 {
     const bnorm_backward_params *p = &((const call *)job->context)->p;
     const double count = (double)(job->geometry.batch * job->geometry.points);
-    const double *const sums[BNORM_STATISTICS] = { s->all[0], s->all[1], s->all[2] };
+    const double *const sums[BNORM_STATISTIC_ARRAYS] = { s->all[0], s->all[1], s->all[2] };
     const size_t used = bnorm_min(lanes, job->geometry.channels - channel);
     store_gradients(p, count, channel, used, sums);
     if (job->out && !is_frozen(p))
@@ -135,13 +135,13 @@ static void finish(const bnorm_two_pass *job, size_t channel, size_t lanes, cons
 
 static bnorm_status check_params(const bnorm_backward_params *p)
 {
-    if (p->statistics != BNORM_BATCH_STATISTICS && p->statistics != BNORM_FROZEN_STATISTICS)
-        return BNORM_BAD_STATISTICS;
+    if (p->statistics != BNORM_STATISTICS_BATCH && p->statistics != BNORM_STATISTICS_FROZEN)
+        return BNORM_ERROR_STATISTICS;
     if (is_frozen(p) && !bnorm_valid_epsilon(p->epsilon))
-        return BNORM_BAD_EPSILON;
+        return BNORM_ERROR_EPSILON;
     if (!bnorm_valid_hint(p->hint))
-        return BNORM_BAD_HINT;
-    return p->mean && (is_frozen(p) ? p->var : p->rstd) ? BNORM_OK : BNORM_NULL_POINTER;
+        return BNORM_ERROR_HINT;
+    return p->mean && (is_frozen(p) ? p->var : p->rstd) ? BNORM_OK : BNORM_ERROR_NULL_POINTER;
 }
 
 /* What all calls begin with. */
@@ -162,7 +162,7 @@ static bnorm_status check_apart(const bnorm_geometry *g, const void *in, bool in
 {
     if (!in || !out)
         return BNORM_OK;
-    return in == out ? BNORM_OVERLAP : bnorm_check_tensors(g, in, in_out, out, out_out);
+    return in == out ? BNORM_ERROR_OVERLAP : bnorm_check_tensors(g, in, in_out, out, out_out);
 }
 
 static bnorm_status check_tensors(const bnorm_geometry *g, const bnorm_fusion *f, const void *x, bool x_needed,
@@ -172,7 +172,7 @@ static bnorm_status check_tensors(const bnorm_geometry *g, const bnorm_fusion *f
     if (g->empty)
         return BNORM_OK;
     if (!dy || (x_needed && !x))
-        return BNORM_NULL_POINTER;
+        return BNORM_ERROR_NULL_POINTER;
     if (dx)
         status = bnorm_check_tensors(g, dy, true, dx, false);
     if (!status && dx && x_needed)
@@ -215,7 +215,7 @@ static bnorm_status check_memory(const bnorm_geometry *g, const call *c, const v
 /* ---- In one call ---- */
 
 /* Coefficients that no sums are needed for. */
-static void given_coefficients(const bnorm_one_pass *pass, size_t first, size_t channels,
+static void given_coefficients(const bnorm_elementwise *pass, size_t first, size_t channels,
                                float *const k[BNORM_COEFFICIENTS])
 {
     forward_coefficients(pass->application.kernels, &((const call *)pass->context)->p, first, channels, k);
@@ -224,7 +224,7 @@ static void given_coefficients(const bnorm_one_pass *pass, size_t first, size_t 
 /* Checks all, and sets up what the call is made of: a job of two passes where sums are needed, else of one. */
 typedef struct backward_call {
     call call; /* first: it is what prepare() and finish() look for */
-    bnorm_two_pass job;
+    bnorm_reduction job;
     bool sums;
 } backward_call;
 
@@ -235,7 +235,7 @@ static bnorm_status begin_backward(backward_call *b, const bnorm_machine *m, con
     call *c = &b->call;
     const bnorm_geometry *g = &b->job.geometry;
     const bnorm_range no_range = { NULL, 0, 1, false };
-    b->job = (bnorm_two_pass){ .finish = finish, .prepare = prepare, .out = dx, .context = c };
+    b->job = (bnorm_reduction){ .finish = finish, .prepare = prepare, .out = dx, .context = c };
     bnorm_status status = read_call(m, shape, params, executor, &b->job.geometry, c);
     if (status)
         return status;
@@ -249,7 +249,7 @@ static bnorm_status begin_backward(backward_call *b, const bnorm_machine *m, con
     b->job.hint = c->p.hint;
     b->sums = needs_sums(&c->p, dx) && !g->empty;
     if (b->sums)
-        status = bnorm_check_workspace(workspace, workspace_size, bnorm_plan_two_pass(&b->job, &m->tuning, executor));
+        status = bnorm_check_workspace(workspace, workspace_size, bnorm_plan_reduction(&b->job, &m->tuning, executor));
     const bnorm_range scratch = { workspace, workspace_size, 1, true };
     return status ? status : check_memory(g, c, x, dy, dx, no_range, scratch);
 }
@@ -267,15 +267,15 @@ bnorm_status bnorm_backward_on(const bnorm_machine *m, const bnorm_shape *shape,
     if (g->empty) {
         store_no_gradients(&c->p, g->channels);
     } else if (b.sums) {
-        bnorm_run_two_pass(&b.job, workspace, executor);
+        bnorm_run_reduction(&b.job, workspace, executor);
     } else if (dx || c->f.dresidual) {
-        bnorm_one_pass pass = {
+        bnorm_elementwise pass = {
             .application = { m->kernels, g, b.job.map, { 0 }, b.job.collector.x, dy, dx, fusion_of(c) },
             .hint = c->p.hint,
             .coefficients = given_coefficients,
             .context = c
         };
-        bnorm_run_one_pass(&pass, &m->tuning, executor);
+        bnorm_run_elementwise(&pass, &m->tuning, executor);
     }
     return BNORM_OK;
 }
@@ -302,14 +302,14 @@ bnorm_status bnorm_backward_check(const bnorm_shape *shape, const bnorm_backward
 /* Where the sums go. */
 typedef struct reduction {
     call call; /* first: it is what prepare() looks for */
-    double *sums; /* [BNORM_STATISTICS][channels] */
+    double *sums; /* [BNORM_STATISTIC_ARRAYS][channels] */
 } reduction;
 
-static void keep_sums(const bnorm_two_pass *job, size_t channel, size_t lanes, const bnorm_scratch *s)
+static void keep_sums(const bnorm_reduction *job, size_t channel, size_t lanes, const bnorm_scratch *s)
 {
     const reduction *r = job->context;
     const size_t channels = job->geometry.channels, used = bnorm_min(lanes, channels - channel);
-    for (size_t i = 0; i < BNORM_STATISTICS; i++)
+    for (size_t i = 0; i < BNORM_STATISTIC_ARRAYS; i++)
         memcpy(r->sums + i * channels + channel, s->all[i], used * sizeof(double));
 }
 
@@ -319,11 +319,11 @@ bnorm_status bnorm_backward_reduce_on(const bnorm_machine *m, const bnorm_shape 
 {
     reduction r = { .sums = sums };
     call *c = &r.call;
-    bnorm_two_pass job = { .finish = keep_sums, .prepare = prepare, .context = &r };
+    bnorm_reduction job = { .finish = keep_sums, .prepare = prepare, .context = &r };
     const bnorm_geometry *g = &job.geometry;
     bnorm_status status = read_call(m, shape, params, executor, &job.geometry, c);
     if (!status && !sums)
-        status = BNORM_NULL_POINTER;
+        status = BNORM_ERROR_NULL_POINTER;
     if (status)
         return status;
     c->p.dgamma = c->p.dbeta = c->f.dresidual = NULL; /* not of this step */
@@ -334,16 +334,16 @@ bnorm_status bnorm_backward_reduce_on(const bnorm_machine *m, const bnorm_shape 
     job.collector.low_known = is_frozen(&c->p) || (is_activated(c) && c->p.mean_low); /* of all tensors, not of each */
     job.map = map_of(c, NULL);
     if (!g->empty)
-        status = bnorm_check_workspace(workspace, workspace_size, bnorm_plan_two_pass(&job, &m->tuning, executor));
+        status = bnorm_check_workspace(workspace, workspace_size, bnorm_plan_reduction(&job, &m->tuning, executor));
     if (!status)
-        status = check_memory(g, c, x, dy, NULL, bnorm_doubles(sums, BNORM_STATISTICS * g->channels, true),
+        status = check_memory(g, c, x, dy, NULL, bnorm_doubles(sums, BNORM_STATISTIC_ARRAYS * g->channels, true),
                               (bnorm_range){ workspace, workspace_size, 1, true });
     if (status)
         return status;
     if (g->empty)
-        memset(sums, 0, BNORM_STATISTICS * g->channels * sizeof(*sums));
+        memset(sums, 0, BNORM_STATISTIC_ARRAYS * g->channels * sizeof(*sums));
     else
-        bnorm_run_two_pass(&job, workspace, executor);
+        bnorm_run_reduction(&job, workspace, executor);
     return BNORM_OK;
 }
 
@@ -359,10 +359,10 @@ bnorm_status bnorm_backward_reduce(const bnorm_shape *shape, const bnorm_backwar
 typedef struct reduced {
     const bnorm_backward_params *params;
     double count;
-    const double *sums[BNORM_STATISTICS];
+    const double *sums[BNORM_STATISTIC_ARRAYS];
 } reduced;
 
-static void reduced_coefficients(const bnorm_one_pass *pass, size_t first, size_t channels,
+static void reduced_coefficients(const bnorm_elementwise *pass, size_t first, size_t channels,
                                  float *const k[BNORM_COEFFICIENTS])
 {
     const reduced *r = pass->context;
@@ -370,7 +370,7 @@ static void reduced_coefficients(const bnorm_one_pass *pass, size_t first, size_
     forward_coefficients(kernels, r->params, first, channels, k);
     if (pass->application.map != BNORM_GRADIENT)
         return;
-    const double *const sums[BNORM_STATISTICS] = { r->sums[0] + first, r->sums[1] + first, r->sums[2] + first };
+    const double *const sums[BNORM_STATISTIC_ARRAYS] = { r->sums[0] + first, r->sums[1] + first, r->sums[2] + first };
     kernels->gradient_f64(channels, r->count, sums, r->params->rstd + first, k[BNORM_DY_MEAN], k[BNORM_SLOPE],
                           k[BNORM_OFFSET]);
 }
@@ -384,9 +384,9 @@ bnorm_status bnorm_backward_apply_on(const bnorm_machine *m, const bnorm_shape *
     const bnorm_range no_range = { NULL, 0, 1, false };
     bnorm_status status = read_call(m, shape, params, executor, &g, &c);
     if (!status && needs_sums(&c.p, dx) && !sums)
-        status = BNORM_NULL_POINTER;
+        status = BNORM_ERROR_NULL_POINTER;
     if (!status && needs_sums(&c.p, dx) && count < (uint64_t)g.batch * g.points)
-        status = BNORM_BAD_SHAPE;
+        status = BNORM_ERROR_SHAPE;
     if (status)
         return status;
     const bool writes = dx || c.f.dresidual, x_needed = writes && applying_needs_x(&c, dx);
@@ -395,11 +395,12 @@ bnorm_status bnorm_backward_apply_on(const bnorm_machine *m, const bnorm_shape *
     x = x_needed ? x : NULL;
     dy = writes ? dy : NULL;
     if (!status)
-        status = check_memory(&g, &c, x, dy, dx, bnorm_doubles(sums, BNORM_STATISTICS * g.channels, false), no_range);
+        status =
+            check_memory(&g, &c, x, dy, dx, bnorm_doubles(sums, BNORM_STATISTIC_ARRAYS * g.channels, false), no_range);
     if (status)
         return status;
     reduced all = { .params = &c.p, .count = (double)count };
-    for (size_t i = 0; sums && i < BNORM_STATISTICS; i++)
+    for (size_t i = 0; sums && i < BNORM_STATISTIC_ARRAYS; i++)
         all.sums[i] = sums + i * g.channels;
     if (count == 0)
         store_no_gradients(&c.p, g.channels);
@@ -407,11 +408,11 @@ bnorm_status bnorm_backward_apply_on(const bnorm_machine *m, const bnorm_shape *
         store_gradients(&c.p, (double)count, 0, g.channels, all.sums);
     if (!writes || g.empty)
         return BNORM_OK;
-    bnorm_one_pass pass = { .application = { m->kernels, &g, map_of(&c, dx), { 0 }, x, dy, dx, fusion_of(&c) },
-                            .hint = c.p.hint,
-                            .coefficients = reduced_coefficients,
-                            .context = &all };
-    bnorm_run_one_pass(&pass, &m->tuning, executor);
+    bnorm_elementwise pass = { .application = { m->kernels, &g, map_of(&c, dx), { 0 }, x, dy, dx, fusion_of(&c) },
+                               .hint = c.p.hint,
+                               .coefficients = reduced_coefficients,
+                               .context = &all };
+    bnorm_run_elementwise(&pass, &m->tuning, executor);
     return BNORM_OK;
 }
 

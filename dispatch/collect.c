@@ -35,7 +35,7 @@ static bnorm_walk walk_of(const bnorm_geometry *g, bool with_dy, bool one_row)
 {
     bnorm_walk w = { .points = g->points, .block = g->block };
     w.width = one_row ? g->blocks * g->block : g->block;
-    w.folded = bnorm_folded_rows(w.width);
+    w.folded = bnorm_rows_per_super_row(w.width);
     w.run_rows = one_row ? g->batch * g->points : g->points;
     w.runs = one_row ? 1 : g->batch;
     w.run_super_rows = bnorm_ceil_div(w.run_rows, w.folded);
@@ -81,10 +81,10 @@ static size_t values_in(const bnorm_order *o, size_t first, size_t rows)
 /* Elements as floats. */
 static void load_piece(const void *x, bnorm_dtype type, size_t first, size_t n, float *piece)
 {
-    if (type == BNORM_F32)
+    if (type == BNORM_DTYPE_F32)
         for (size_t i = 0; i < n; i++)
             piece[i] = ((const float *)x)[first + i];
-    else if (type == BNORM_BF16)
+    else if (type == BNORM_DTYPE_BF16)
         for (size_t i = 0; i < n; i++)
             piece[i] = bnorm_of_bf16(((const uint16_t *)x)[first + i]);
     else
@@ -98,7 +98,7 @@ static void first_values(const bnorm_walk *w, const void *x, bnorm_dtype type, s
 {
     const size_t row = bnorm_values_before(w, super_row);
     size_t first = row / w->points * w->x.image_stride + row % w->points * w->x.point_stride;
-    if (type == BNORM_F32 && w->width == 1) { /* most calls */
+    if (type == BNORM_DTYPE_F32 && w->width == 1) { /* most calls */
         for (size_t u = 0; u < units; u++, first += w->x.unit_stride)
             pivot[u] = ((const float *)x)[first];
         return;
@@ -109,17 +109,17 @@ static void first_values(const bnorm_walk *w, const void *x, bnorm_dtype type, s
 }
 
 /* A pivot for the values of x that c says: their mean, taken about the first of them. */
-static void find_pivot(const bnorm_kernels *k, const bnorm_order *o, bnorm_collection c, const bnorm_scratch *s)
+static void find_pivot(const bnorm_kernels *k, const bnorm_order *o, bnorm_sum_job c, const bnorm_scratch *s)
 {
     c.terms = BNORM_DEVIATIONS;
     c.sum[0] = s->sum[0];
     first_values(&o->walk, c.x, c.x_type, c.units, c.first, s->pivot);
-    k->collect(&o->walk, &c);
+    k->sum_units(&o->walk, &c);
     k->recenter_f64(c.units * o->walk.width, (double)values_in(o, c.first, c.rows), s->sum[0], s->pivot);
 }
 
 /* The sums over any number of super-rows: totals + sums; false where the sums alone are all. */
-static bool collect_chunks(const bnorm_kernels *k, const bnorm_order *o, bnorm_collection c, const bnorm_scratch *s)
+static bool collect_chunks(const bnorm_kernels *k, const bnorm_order *o, bnorm_sum_job c, const bnorm_scratch *s)
 {
     const size_t end = c.first + c.rows, channels = c.units * o->walk.width;
     const bool several = c.rows > BNORM_CHUNK;
@@ -131,7 +131,7 @@ static bool collect_chunks(const bnorm_kernels *k, const bnorm_order *o, bnorm_c
     }
     for (; c.first < end; c.first += BNORM_CHUNK) {
         c.rows = bnorm_min(end - c.first, BNORM_CHUNK);
-        k->collect(&o->walk, &c);
+        k->sum_units(&o->walk, &c);
         if (end - c.first > BNORM_CHUNK)
             for (int i = 0; i < sums; i++)
                 k->accumulate_f64(channels, s->sum[i], s->total[i]);
@@ -143,7 +143,7 @@ static bool collect_chunks(const bnorm_kernels *k, const bnorm_order *o, bnorm_c
  * The first group of a segment is looked at twice: for the mean about its first value, and then about that mean; each
  * further epoch is as long as all that came before it, and taken about the mean of that.
  */
-static void collect_moments(const bnorm_kernels *k, const bnorm_order *o, bnorm_collection c, segment_range range,
+static void collect_moments(const bnorm_kernels *k, const bnorm_order *o, bnorm_sum_job c, segment_range range,
                             const bnorm_scratch *s, double *mean, double *m2)
 {
     size_t epoch = c.rows = bnorm_min(BNORM_GROUP, range.end - range.begin);
@@ -154,9 +154,9 @@ static void collect_moments(const bnorm_kernels *k, const bnorm_order *o, bnorm_
             epoch = bnorm_min(c.first - range.begin, range.end - c.first);
         c.rows = epoch;
         bool several = collect_chunks(k, o, c, s);
-        k->conclude_f64(c.units * o->walk.width, (double)(bnorm_values_before(&o->walk, c.first) - range.before),
-                        (double)values_in(o, c.first, epoch), s->sum[0], s->sum[1], several ? s->total[0] : NULL,
-                        several ? s->total[1] : NULL, s->pivot, mean, m2);
+        k->add_epoch_f64(c.units * o->walk.width, (double)(bnorm_values_before(&o->walk, c.first) - range.before),
+                         (double)values_in(o, c.first, epoch), s->sum[0], s->sum[1], several ? s->total[0] : NULL,
+                         several ? s->total[1] : NULL, s->pivot, mean, m2);
     }
 }
 
@@ -164,7 +164,7 @@ static void collect_moments(const bnorm_kernels *k, const bnorm_order *o, bnorm_
  * A pivot for dy, from the first 16 or more values of each channel: 0 but where these all lie on one side, far from 0.
  * Whether there is any other.
  */
-static bool locate_dy(const bnorm_kernels *k, const bnorm_order *o, bnorm_collection c, const bnorm_scratch *s)
+static bool locate_dy(const bnorm_kernels *k, const bnorm_order *o, bnorm_sum_job c, const bnorm_scratch *s)
 {
     const size_t channels = c.units * o->walk.width;
     bnorm_order of_dy = *o;
@@ -185,7 +185,7 @@ static bool locate_dy(const bnorm_kernels *k, const bnorm_order *o, bnorm_collec
 }
 
 /* Σd in sum[2] and total[2], as totals of several chunks or as sums: what BNORM_FUSED leaves out. */
-static void sum_deviations(const bnorm_kernels *k, const bnorm_order *o, bnorm_collection c, const bnorm_scratch *s)
+static void sum_deviations(const bnorm_kernels *k, const bnorm_order *o, bnorm_sum_job c, const bnorm_scratch *s)
 {
     const bnorm_scratch first = { .sum = { s->sum[2] }, .total = { s->total[2] } };
     bnorm_order of_x = *o;
@@ -196,8 +196,8 @@ static void sum_deviations(const bnorm_kernels *k, const bnorm_order *o, bnorm_c
     collect_chunks(k, &of_x, c, &first);
 }
 
-static void collect_products(const bnorm_collector *job, const bnorm_order *o, bnorm_collection c,
-                             const bnorm_scratch *s, double *const *sums)
+static void collect_products(const bnorm_source *job, const bnorm_order *o, bnorm_sum_job c, const bnorm_scratch *s,
+                             double *const *sums)
 {
     const bnorm_kernels *k = job->kernels;
     const size_t channels = c.units * o->walk.width;
@@ -223,12 +223,12 @@ static void collect_products(const bnorm_collector *job, const bnorm_order *o, b
 }
 
 /* What is collected of a segment of some units; dy stands in for an x that no sum is wanted of. */
-static bnorm_collection collection_of(const bnorm_collector *job, const bnorm_order *o, size_t unit, size_t units,
-                                      segment_range range)
+static bnorm_sum_job collection_of(const bnorm_source *job, const bnorm_order *o, size_t unit, size_t units,
+                                   segment_range range)
 {
     const bnorm_dtype x_type = job->x ? job->x_type : job->dy_type;
     const void *x = job->x ? job->x : job->dy;
-    return (bnorm_collection){
+    return (bnorm_sum_job){
         .terms = job->terms,
         .units = units,
         .first = range.begin,
@@ -242,18 +242,18 @@ static bnorm_collection collection_of(const bnorm_collector *job, const bnorm_or
     };
 }
 
-void bnorm_collect_segment(const bnorm_collector *job, const bnorm_order *o, size_t unit, size_t units, size_t segment,
-                           const bnorm_scratch *s, double *const *statistics)
+void bnorm_segment_statistics(const bnorm_source *job, const bnorm_order *o, size_t unit, size_t units, size_t segment,
+                              const bnorm_scratch *s, double *const *statistics)
 {
     const segment_range range = range_of(o, segment);
-    const bnorm_collection c = collection_of(job, o, unit, units, range);
+    const bnorm_sum_job c = collection_of(job, o, unit, units, range);
     if (job->terms == BNORM_SQUARES)
         collect_moments(job->kernels, o, c, range, s, statistics[0], statistics[1]);
     else
         collect_products(job, o, c, s, statistics);
 }
 
-void bnorm_merge_segment(const bnorm_collector *job, const bnorm_order *o, size_t channels, size_t segment,
+void bnorm_merge_segment(const bnorm_source *job, const bnorm_order *o, size_t channels, size_t segment,
                          double *const *more, double *const *statistics)
 {
     const segment_range range = range_of(o, segment);
@@ -262,17 +262,17 @@ void bnorm_merge_segment(const bnorm_collector *job, const bnorm_order *o, size_
                                 (double)values_in(o, range.begin, range.end - range.begin), statistics[0],
                                 statistics[1], more[0], more[1]);
     else
-        for (size_t i = 0; i < bnorm_statistics(job->terms); i++)
+        for (size_t i = 0; i < bnorm_statistic_count(job->terms); i++)
             for (size_t c = 0; c < channels; c++)
                 statistics[i][c] += more[i][c];
 }
 
-void bnorm_collect_units(const bnorm_collector *job, const bnorm_order *o, size_t unit, size_t units,
-                         const bnorm_scratch *s)
+void bnorm_unit_statistics(const bnorm_source *job, const bnorm_order *o, size_t unit, size_t units,
+                           const bnorm_scratch *s)
 {
-    bnorm_collect_segment(job, o, unit, units, 0, s, s->all);
+    bnorm_segment_statistics(job, o, unit, units, 0, s, s->all);
     for (size_t segment = 1; segment < o->segments; segment++) {
-        bnorm_collect_segment(job, o, unit, units, segment, s, s->part);
+        bnorm_segment_statistics(job, o, unit, units, segment, s, s->part);
         bnorm_merge_segment(job, o, units * o->walk.width, segment, s->part, s->all);
     }
 }

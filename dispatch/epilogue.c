@@ -13,20 +13,20 @@ static const struct traits {
     bool two_slopes; /* a bit an element tells which of them it is */
     bool sleef; /* computed by SLEEF */
 } activation_traits[] = {
-    [BNORM_IDENTITY] = { NOTHING, false, false },
-    [BNORM_RELU] = { NOTHING, true, false },
-    [BNORM_CLAMP] = { ALPHA_UP_TO_BETA, true, false },
-    [BNORM_LEAKY_RELU] = { FINITE_ALPHA, true, false },
-    [BNORM_HARD_SIGMOID] = { RISING_LINE, true, false },
-    [BNORM_HARD_SWISH] = { NOTHING, false, false },
-    [BNORM_SIGMOID] = { NOTHING, false, true },
-    [BNORM_SILU] = { NOTHING, false, true },
-    [BNORM_TANH] = { NOTHING, false, true },
-    [BNORM_GELU] = { NOTHING, false, true },
-    [BNORM_GELU_TANH] = { NOTHING, false, true },
-    [BNORM_ELU] = { FINITE_ALPHA, false, true },
-    [BNORM_SOFTPLUS] = { NOTHING, false, true },
-    [BNORM_MISH] = { NOTHING, false, true },
+    [BNORM_ACT_IDENTITY] = { NOTHING, false, false },
+    [BNORM_ACT_RELU] = { NOTHING, true, false },
+    [BNORM_ACT_CLAMP] = { ALPHA_UP_TO_BETA, true, false },
+    [BNORM_ACT_LEAKY_RELU] = { FINITE_ALPHA, true, false },
+    [BNORM_ACT_HARD_SIGMOID] = { RISING_LINE, true, false },
+    [BNORM_ACT_HARD_SWISH] = { NOTHING, false, false },
+    [BNORM_ACT_SIGMOID] = { NOTHING, false, true },
+    [BNORM_ACT_SILU] = { NOTHING, false, true },
+    [BNORM_ACT_TANH] = { NOTHING, false, true },
+    [BNORM_ACT_GELU] = { NOTHING, false, true },
+    [BNORM_ACT_GELU_TANH] = { NOTHING, false, true },
+    [BNORM_ACT_ELU] = { FINITE_ALPHA, false, true },
+    [BNORM_ACT_SOFTPLUS] = { NOTHING, false, true },
+    [BNORM_ACT_MISH] = { NOTHING, false, true },
 };
 
 /* NULL where there is no such activation. */
@@ -56,12 +56,12 @@ static bnorm_fusion fusion_of(const bnorm_epilogue *e)
     bnorm_fusion f = { .activation = e->activation, .alpha = e->alpha, .beta = e->beta, .low = 0.0f, .high = NAN };
     f.residual = e->residual;
     f.mask = e->mask;
-    if (e->activation == BNORM_RELU || (e->activation == BNORM_LEAKY_RELU && e->alpha == 0.0f)) {
-        f.activation = BNORM_CLAMP;
-    } else if (e->activation == BNORM_CLAMP) {
+    if (e->activation == BNORM_ACT_RELU || (e->activation == BNORM_ACT_LEAKY_RELU && e->alpha == 0.0f)) {
+        f.activation = BNORM_ACT_CLAMP;
+    } else if (e->activation == BNORM_ACT_CLAMP) {
         f.low = e->alpha;
         f.high = e->beta;
-    } else if (e->activation == BNORM_HARD_SIGMOID) {
+    } else if (e->activation == BNORM_ACT_HARD_SIGMOID) {
         f.high = 1.0f;
     }
     return f;
@@ -70,7 +70,7 @@ static bnorm_fusion fusion_of(const bnorm_epilogue *e)
 bnorm_status bnorm_read_epilogue(const bnorm_machine *m, const bnorm_epilogue *given, bnorm_fusion *fusion)
 {
     bnorm_epilogue e;
-    *fusion = (bnorm_fusion){ .activation = BNORM_IDENTITY };
+    *fusion = (bnorm_fusion){ .activation = BNORM_ACT_IDENTITY };
     if (!given)
         return BNORM_OK;
     bnorm_status status = bnorm_read_struct(&e, sizeof(e), given);
@@ -78,9 +78,9 @@ bnorm_status bnorm_read_epilogue(const bnorm_machine *m, const bnorm_epilogue *g
         return status;
     const struct traits *t = traits_of(e.activation);
     if (!t || !meets(&e, t->parameters) || (e.mask && !t->two_slopes))
-        return BNORM_BAD_ACTIVATION;
+        return BNORM_ERROR_ACTIVATION;
     if (t->sleef && !bnorm_runs(m->kernels->sleef))
-        return BNORM_UNSUPPORTED;
+        return BNORM_ERROR_UNSUPPORTED;
     *fusion = fusion_of(&e);
     return BNORM_OK;
 }
@@ -106,7 +106,7 @@ bnorm_status bnorm_mask_size(const bnorm_shape *shape, size_t *size)
     bnorm_geometry g;
     bnorm_status status = bnorm_check_shape(shape, &g);
     if (!status && !size)
-        status = BNORM_NULL_POINTER;
+        status = BNORM_ERROR_NULL_POINTER;
     if (!status)
         *size = mask_bytes(&g);
     return status;

@@ -59,11 +59,11 @@ static bnorm_status check(const bnorm_geometry *g, const bnorm_infer_params *p, 
                           const void *folded_weights, const float *folded_bias)
 {
     if (p->epilogue)
-        return BNORM_UNSUPPORTED;
+        return BNORM_ERROR_UNSUPPORTED;
     if (!bnorm_valid_epsilon(p->epsilon))
-        return BNORM_BAD_EPSILON;
+        return BNORM_ERROR_EPSILON;
     if (!p->mean || !p->var || !folded_bias)
-        return BNORM_NULL_POINTER;
+        return BNORM_ERROR_NULL_POINTER;
     bnorm_status status = g->empty ? BNORM_OK : bnorm_check_tensors(g, weights, false, folded_weights, true);
     if (status)
         return status;

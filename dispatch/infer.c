@@ -15,7 +15,8 @@ void bnorm_given_coefficients(const bnorm_kernels *kernels, size_t channels, con
         memset(k[BNORM_SHIFT], 0, channels * sizeof(float));
 }
 
-static void coefficients(const bnorm_one_pass *pass, size_t first, size_t channels, float *const k[BNORM_COEFFICIENTS])
+static void coefficients(const bnorm_elementwise *pass, size_t first, size_t channels,
+                         float *const k[BNORM_COEFFICIENTS])
 {
     const bnorm_infer_params *p = pass->context;
     bnorm_given_coefficients(pass->application.kernels, channels, p->mean + first, p->var + first,
@@ -26,11 +27,11 @@ static bnorm_status check(const bnorm_geometry *g, const bnorm_infer_params *p, 
                           const void *y)
 {
     if (!bnorm_valid_epsilon(p->epsilon))
-        return BNORM_BAD_EPSILON;
+        return BNORM_ERROR_EPSILON;
     if (!bnorm_valid_hint(p->hint))
-        return BNORM_BAD_HINT;
+        return BNORM_ERROR_HINT;
     if (!p->mean || !p->var)
-        return BNORM_NULL_POINTER;
+        return BNORM_ERROR_NULL_POINTER;
     if (g->empty)
         return BNORM_OK;
     bnorm_status status = bnorm_check_forward(g, f, x, y);
@@ -73,13 +74,13 @@ bnorm_status bnorm_infer_on(const bnorm_machine *m, const bnorm_shape *shape, co
     bnorm_status status = begin_infer(&c, m, shape, params, x, y, executor);
     if (status || c.g.empty)
         return status;
-    bnorm_one_pass pass = {
+    bnorm_elementwise pass = {
         .application = { m->kernels, &c.g, BNORM_NORMALISE, { 0 }, x, NULL, y, bnorm_forward_fusion(&c.f) },
         .hint = c.p.hint,
         .coefficients = coefficients,
         .context = &c.p
     };
-    bnorm_run_one_pass(&pass, &m->tuning, executor);
+    bnorm_run_elementwise(&pass, &m->tuning, executor);
     return BNORM_OK;
 }
 

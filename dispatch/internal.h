@@ -172,7 +172,7 @@ typedef struct bnorm_sweep {
 } bnorm_sweep;
 
 /* A map of kernels.h over tensors: x is laid out by `in`, dy by `out`, y by `out` and, as a gradient, by `in`. */
-typedef struct bnorm_application {
+typedef struct bnorm_traversal {
     const bnorm_kernels *kernels;
     const bnorm_geometry *geometry;
     bnorm_map map;
@@ -180,20 +180,20 @@ typedef struct bnorm_application {
     const void *x, *dy; /* NULL where the map does not use it */
     void *y; /* NULL where only dresidual is wanted */
     const bnorm_fusion *fusion;
-} bnorm_application;
+} bnorm_traversal;
 
 /* Of the tensors that it goes through, each counted once; and whether one that is read is y. */
-size_t bnorm_bytes(const bnorm_application *application);
-bool bnorm_in_place(const bnorm_application *application);
+size_t bnorm_bytes(const bnorm_traversal *application);
+bool bnorm_in_place(const bnorm_traversal *application);
 
-static inline bool bnorm_should_stream(const bnorm_application *a, bnorm_hint hint, bool cold)
+static inline bool bnorm_should_stream(const bnorm_traversal *a, bnorm_hint hint, bool cold)
 {
-    return (hint == BNORM_STREAM || (hint == BNORM_AUTO && cold)) && !bnorm_in_place(a);
+    return (hint == BNORM_HINT_STREAM || (hint == BNORM_HINT_AUTO && cold)) && !bnorm_in_place(a);
 }
 
 /* In a region, whose first channel's coefficients come first; padding becomes zero. */
-void bnorm_apply_region(const bnorm_application *application, const bnorm_region *region,
-                        const float *const k[BNORM_COEFFICIENTS]);
+void bnorm_map_region(const bnorm_traversal *application, const bnorm_region *region,
+                      const float *const k[BNORM_COEFFICIENTS]);
 
 /* How many threads a call should use: 1 for a tensor that is too small to share. */
 size_t bnorm_useful_width(const bnorm_tuning *tuning, const bnorm_geometry *geometry, const bnorm_executor *executor);
@@ -202,8 +202,8 @@ void bnorm_run(const bnorm_executor *executor, size_t tasks, bnorm_task *task, v
 
 /* ---- apart.c ---- */
 
-bool bnorm_is_apart(const bnorm_application *application, const bnorm_region *region);
-void bnorm_apply_apart(const bnorm_application *application, const bnorm_region *region,
+bool bnorm_is_strided(const bnorm_traversal *application, const bnorm_region *region);
+void bnorm_map_strided(const bnorm_traversal *application, const bnorm_region *region,
                        const float *const k[BNORM_COEFFICIENTS]);
 
 /* ---- collect.c ---- */
@@ -218,15 +218,15 @@ typedef struct bnorm_order {
 } bnorm_order;
 
 /* Statistics of a channel, each an array of doubles: mean and m2 (BNORM_SQUARES), or Σdz, Σd and Σdz·d. */
-enum { BNORM_STATISTICS = 3 }; /* at most */
+enum { BNORM_STATISTIC_ARRAYS = 3 }; /* at most */
 
-static inline size_t bnorm_statistics(bnorm_terms terms)
+static inline size_t bnorm_statistic_count(bnorm_terms terms)
 {
     return terms == BNORM_SQUARES ? 2 : 3;
 }
 
 /* What statistics are taken of. x may be NULL where only Σdy is wanted: then the other sums are of no use. */
-typedef struct bnorm_collector {
+typedef struct bnorm_source {
     const bnorm_kernels *kernels;
     bnorm_terms terms;
     bool centered; /* dy may be taken about a pivot: its mean will be subtracted, and no value is masked */
@@ -235,36 +235,37 @@ typedef struct bnorm_collector {
     const void *x, *dy;
     const bnorm_fusion *fusion; /* BNORM_FUSED */
     size_t at; /* dy's index in its tensor */
-} bnorm_collector;
+} bnorm_source;
 
 /* Scratch memory for the channels of some units. */
 typedef struct bnorm_scratch {
     float *pivot, *sum[BNORM_SUMS], *low, *rstd;
     float *k[BNORM_COEFFICIENTS]; /* where products are summed, low, center, scale and shift are there before */
     double *total[BNORM_SUMS]; /* of several chunks */
-    double *part[BNORM_STATISTICS]; /* of one segment */
-    double *all[BNORM_STATISTICS];
+    double *part[BNORM_STATISTIC_ARRAYS]; /* of one segment */
+    double *all[BNORM_STATISTIC_ARRAYS];
 } bnorm_scratch;
 
 bnorm_order bnorm_order_of(const bnorm_geometry *geometry, bool with_dy);
-void bnorm_collect_segment(const bnorm_collector *collector, const bnorm_order *order, size_t unit, size_t units,
-                           size_t segment, const bnorm_scratch *scratch, double *const *statistics);
+void bnorm_segment_statistics(const bnorm_source *collector, const bnorm_order *order, size_t unit, size_t units,
+                              size_t segment, const bnorm_scratch *scratch, double *const *statistics);
 /* A segment's statistics join those of all segments before it. */
-void bnorm_merge_segment(const bnorm_collector *collector, const bnorm_order *order, size_t channels, size_t segment,
+void bnorm_merge_segment(const bnorm_source *collector, const bnorm_order *order, size_t channels, size_t segment,
                          double *const *more, double *const *statistics);
 /* The statistics of whole units: scratch->all. */
-void bnorm_collect_units(const bnorm_collector *collector, const bnorm_order *order, size_t unit, size_t units,
-                         const bnorm_scratch *scratch);
+void bnorm_unit_statistics(const bnorm_source *collector, const bnorm_order *order, size_t unit, size_t units,
+                           const bnorm_scratch *scratch);
 
 /* ---- one_pass.c: coefficients are known, so any part of a tensor can be computed by itself ---- */
 
-typedef struct bnorm_one_pass bnorm_one_pass;
-struct bnorm_one_pass {
-    bnorm_application application;
+typedef struct bnorm_elementwise bnorm_elementwise;
+struct bnorm_elementwise {
+    bnorm_traversal application;
     bnorm_hint hint;
     bnorm_grid grid;
     /* Stores the coefficients of `channels` channels from `first` on. */
-    void (*coefficients)(const bnorm_one_pass *pass, size_t first, size_t channels, float *const k[BNORM_COEFFICIENTS]);
+    void (*coefficients)(const bnorm_elementwise *pass, size_t first, size_t channels,
+                         float *const k[BNORM_COEFFICIENTS]);
     const void *context;
 };
 
@@ -275,7 +276,7 @@ void bnorm_saved_coefficients(const bnorm_kernels *kernels, size_t channels, con
                               const float *rstd, const float *gamma, const float *beta,
                               float *const k[BNORM_COEFFICIENTS]);
 
-void bnorm_run_one_pass(bnorm_one_pass *pass, const bnorm_tuning *tuning, const bnorm_executor *executor);
+void bnorm_run_elementwise(bnorm_elementwise *pass, const bnorm_tuning *tuning, const bnorm_executor *executor);
 
 /* ---- two_pass.c: coefficients follow from statistics of the whole tensor ---- */
 
@@ -292,30 +293,30 @@ typedef struct bnorm_plan {
     size_t tasks;
 } bnorm_plan;
 
-typedef struct bnorm_two_pass bnorm_two_pass;
-struct bnorm_two_pass {
-    bnorm_collector collector;
+typedef struct bnorm_reduction bnorm_reduction;
+struct bnorm_reduction {
+    bnorm_source collector;
     bnorm_geometry geometry;
     bnorm_map map;
     void *out; /* NULL: not wanted */
     bnorm_hint hint;
     /* Before statistics are taken of some channels, and after: `lanes` lanes, past the last channel padding. */
-    void (*prepare)(const bnorm_two_pass *pass, size_t channel, size_t lanes, const bnorm_scratch *scratch);
-    void (*finish)(const bnorm_two_pass *pass, size_t channel, size_t lanes, const bnorm_scratch *scratch);
+    void (*prepare)(const bnorm_reduction *pass, size_t channel, size_t lanes, const bnorm_scratch *scratch);
+    void (*finish)(const bnorm_reduction *pass, size_t channel, size_t lanes, const bnorm_scratch *scratch);
     const void *context;
 
     bnorm_plan plan;
     char *scratch;
     size_t scratch_bytes; /* for the channels that a task works on at a time */
-    double *segments[BNORM_STATISTICS]; /* split: [segment][unit][lane] */
+    double *segments[BNORM_STATISTIC_ARRAYS]; /* split: [segment][unit][lane] */
     bnorm_scratch whole; /* split: of all channels */
     bnorm_grid grid;
 };
 
 /* Fills in the plan; returns the bytes of workspace that it needs, whatever the hint and the sizes of the caches:
  * PTRDIFF_MAX where no memory is as large. */
-size_t bnorm_plan_two_pass(bnorm_two_pass *pass, const bnorm_tuning *tuning, const bnorm_executor *executor);
-void bnorm_run_two_pass(bnorm_two_pass *pass, void *workspace, const bnorm_executor *executor);
+size_t bnorm_plan_reduction(bnorm_reduction *pass, const bnorm_tuning *tuning, const bnorm_executor *executor);
+void bnorm_run_reduction(bnorm_reduction *pass, void *workspace, const bnorm_executor *executor);
 
 /* ---- infer.c, train.c, backward.c: the public calls with kernels and tuning named ---- */
 
@@ -324,14 +325,15 @@ bnorm_status bnorm_infer_on(const bnorm_machine *machine, const bnorm_shape *sha
 bnorm_status bnorm_train_on(const bnorm_machine *machine, const bnorm_shape *shape, const bnorm_train_params *params,
                             const void *x, void *y, void *workspace, size_t workspace_size,
                             const bnorm_executor *executor);
-bnorm_status bnorm_collect_on(const bnorm_machine *machine, const bnorm_shape *shape, const void *x, double *mean,
-                              double *m2, void *workspace, size_t workspace_size, const bnorm_executor *executor);
-bnorm_status bnorm_merge_on(const bnorm_machine *machine, size_t channels, uint64_t count, double *mean, double *m2,
-                            uint64_t more_count, const double *more_mean, const double *more_m2);
-bnorm_status bnorm_finish_on(const bnorm_machine *machine, size_t channels, uint64_t count, const double *mean,
-                             const double *m2, const bnorm_train_params *params);
-bnorm_status bnorm_apply_on(const bnorm_machine *machine, const bnorm_shape *shape, const bnorm_train_params *params,
-                            const void *x, void *y, const bnorm_executor *executor);
+bnorm_status bnorm_train_collect_on(const bnorm_machine *machine, const bnorm_shape *shape, const void *x, double *mean,
+                                    double *m2, void *workspace, size_t workspace_size, const bnorm_executor *executor);
+bnorm_status bnorm_train_merge_on(const bnorm_machine *machine, size_t channels, uint64_t count, double *mean,
+                                  double *m2, uint64_t more_count, const double *more_mean, const double *more_m2);
+bnorm_status bnorm_train_finish_on(const bnorm_machine *machine, size_t channels, uint64_t count, const double *mean,
+                                   const double *m2, const bnorm_train_params *params);
+bnorm_status bnorm_train_apply_on(const bnorm_machine *machine, const bnorm_shape *shape,
+                                  const bnorm_train_params *params, const void *x, void *y,
+                                  const bnorm_executor *executor);
 bnorm_status bnorm_backward_on(const bnorm_machine *machine, const bnorm_shape *shape,
                                const bnorm_backward_params *params, const void *x, const void *dy, void *dx,
                                void *workspace, size_t workspace_size, const bnorm_executor *executor);

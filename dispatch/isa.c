@@ -108,7 +108,7 @@ bnorm_status bnorm_set_isa(const char *name)
 {
     const bnorm_kernels *kernels = name ? kernels_named(name) : default_kernels();
     if (!kernels)
-        return BNORM_UNKNOWN_ISA;
+        return BNORM_ERROR_ISA;
     atomic_store_explicit(&chosen, kernels, memory_order_relaxed);
     return BNORM_OK;
 }

@@ -13,14 +13,14 @@ static size_t arrays_of(bnorm_map map)
     return map == BNORM_GRADIENT ? BNORM_COEFFICIENTS : BNORM_SHIFT + 1;
 }
 
-static size_t channels_at_once(const bnorm_application *a)
+static size_t channels_at_once(const bnorm_traversal *a)
 {
     const size_t most = HELD / arrays_of(a->map);
     return a->sweep.stream ? most : bnorm_min(most, CACHED_CHANNELS_AT_ONCE);
 }
 
 /* A region of at most channels_at_once() lanes. */
-static void apply_part(const bnorm_one_pass *pass, const bnorm_region *region)
+static void apply_part(const bnorm_elementwise *pass, const bnorm_region *region)
 {
     BNORM_ALIGNED float held[HELD];
     const bnorm_geometry *g = pass->application.geometry;
@@ -31,12 +31,12 @@ static void apply_part(const bnorm_one_pass *pass, const bnorm_region *region)
     for (size_t c = 0; c < BNORM_COEFFICIENTS; c++)
         known[c] = k[c] = held + (c < arrays ? c * (HELD / arrays) : 0);
     pass->coefficients(pass, first, bnorm_min(lanes, g->channels - first), k); /* other lanes are padding */
-    bnorm_apply_region(&pass->application, region, known);
+    bnorm_map_region(&pass->application, region, known);
 }
 
 static void one_pass_task(void *argument, size_t task)
 {
-    const bnorm_one_pass *pass = argument;
+    const bnorm_elementwise *pass = argument;
     const bnorm_geometry *g = pass->application.geometry;
     const bnorm_region region = bnorm_grid_region(g, pass->grid, task);
     const size_t most = channels_at_once(&pass->application);
@@ -52,9 +52,9 @@ static void one_pass_task(void *argument, size_t task)
     }
 }
 
-void bnorm_run_one_pass(bnorm_one_pass *pass, const bnorm_tuning *tuning, const bnorm_executor *executor)
+void bnorm_run_elementwise(bnorm_elementwise *pass, const bnorm_tuning *tuning, const bnorm_executor *executor)
 {
-    bnorm_application *a = &pass->application;
+    bnorm_traversal *a = &pass->application;
     const bnorm_geometry *g = a->geometry;
     a->sweep.stream = bnorm_should_stream(a, pass->hint, bnorm_bytes(a) > tuning->shared_cache / 2);
     pass->grid = bnorm_cut(g, bnorm_useful_width(tuning, g, executor));

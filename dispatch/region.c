@@ -66,7 +66,7 @@ bnorm_region bnorm_grid_region(const bnorm_geometry *g, bnorm_grid grid, size_t 
     return region;
 }
 
-size_t bnorm_bytes(const bnorm_application *a)
+size_t bnorm_bytes(const bnorm_traversal *a)
 {
     const bool forward = a->map == BNORM_NORMALISE;
     const void *residual = a->fusion ? a->fusion->residual : NULL, *dresidual = a->fusion ? a->fusion->dresidual : NULL;
@@ -84,7 +84,7 @@ size_t bnorm_bytes(const bnorm_application *a)
     return bytes;
 }
 
-bool bnorm_in_place(const bnorm_application *a)
+bool bnorm_in_place(const bnorm_traversal *a)
 {
     return a->y == a->x || a->y == a->dy || (a->fusion && a->y == a->fusion->residual);
 }
@@ -96,7 +96,7 @@ static inline size_t offset(const bnorm_layout *layout, size_t image, size_t blo
 
 /* An application to a region, and the tensors' strides. */
 typedef struct work {
-    const bnorm_application *job;
+    const bnorm_traversal *job;
     const bnorm_geometry *geometry;
     const bnorm_region *region;
     const bnorm_layout *y_layout; /* x is laid out by `in`, dy by `out` */
@@ -107,7 +107,8 @@ typedef struct work {
 static bool should_stream(const work *w, const void *y, size_t piece, size_t stride)
 {
     const size_t size = bnorm_size_of(w->y_layout->dtype);
-    bool lines = (uintptr_t)y % BNORM_LINE == 0 && piece * size % BNORM_LINE == 0 && stride * size % BNORM_LINE == 0;
+    bool lines = (uintptr_t)y % BNORM_CACHE_LINE == 0 && piece * size % BNORM_CACHE_LINE == 0 &&
+                 stride * size % BNORM_CACHE_LINE == 0;
     return w->job->sweep.stream && (lines || piece * size >= LONG_PIECE);
 }
 
@@ -123,7 +124,7 @@ static void *output_at(const work *w, size_t image, size_t block, size_t point, 
     return w->job->y ? bnorm_output(w->job->y, w->y_layout->dtype, i) : NULL;
 }
 
-static work work_of(const bnorm_application *job, const bnorm_region *r, const float *const k[BNORM_COEFFICIENTS])
+static work work_of(const bnorm_traversal *job, const bnorm_region *r, const float *const k[BNORM_COEFFICIENTS])
 {
     const bnorm_geometry *g = job->geometry;
     work w = { job, g, r, job->map == BNORM_NORMALISE ? &g->out : &g->in, { .map = job->map, .fusion = job->fusion } };
@@ -131,8 +132,8 @@ static work work_of(const bnorm_application *job, const bnorm_region *r, const f
     w.start.x_type = g->in.dtype;
     w.start.dy_type = g->out.dtype;
     w.start.y_type = w.y_layout->dtype;
-    w.start.x_fetch = r->blocks * g->in.block_stride;
-    w.start.dy_fetch = r->blocks * g->out.block_stride;
+    w.start.x_prefetch = r->blocks * g->in.block_stride;
+    w.start.dy_prefetch = r->blocks * g->out.block_stride;
     for (int c = 0; c < BNORM_COEFFICIENTS; c++)
         w.start.k[c] = k[c];
     return w;
@@ -153,8 +154,8 @@ static void place_job(bnorm_map_job *j, const work *w, size_t image, size_t bloc
 }
 
 /* Some rows of a block of an image, both counted within the region; rows lie a point apart, or an image. */
-static void apply_rows(const work *w, size_t image, size_t block, size_t first, size_t rows, size_t width,
-                       bool along_images)
+static void map_rows(const work *w, size_t image, size_t block, size_t first, size_t rows, size_t width,
+                     bool along_images)
 {
     const bnorm_geometry *g = w->geometry;
     const bnorm_region *r = w->region;
@@ -170,11 +171,11 @@ static void apply_rows(const work *w, size_t image, size_t block, size_t first, 
     t.y_stride = along_images ? w->y_layout->image_stride : w->y_layout->point_stride;
     place_job(&t.job, w, image, block, r->point + (along_images ? 0 : first), r->lane, channel);
     t.job.stream = should_stream(w, t.job.y, t.y_stride == width ? rows * width : width, t.y_stride);
-    w->job->kernels->apply_rows(&t);
+    w->job->kernels->map_rows(&t);
 }
 
 /* Some units of an image, of each the same lanes. */
-static void apply_planes(const work *w, size_t image, size_t block, size_t units, size_t first, size_t lanes)
+static void map_planes(const work *w, size_t image, size_t block, size_t units, size_t first, size_t lanes)
 {
     const bnorm_region *r = w->region;
     const bnorm_geometry *g = w->geometry;
@@ -185,8 +186,8 @@ static void apply_planes(const work *w, size_t image, size_t block, size_t units
     t.lanes = lanes;
     place_job(&t.job, w, image + r->image, block + r->block, r->point, first, block * g->block);
     t.job.stream = should_stream(w, t.job.y, units * lanes, 0);
-    t.job.fetch_until = block < next ? (next - block) * lanes : 0;
-    w->job->kernels->apply_planes(&t);
+    t.job.prefetch_until = block < next ? (next - block) * lanes : 0;
+    w->job->kernels->map_planes(&t);
 }
 
 /* Rows that follow each other through the whole region. */
@@ -196,9 +197,9 @@ static void apply_sequence(const work *w, size_t rows, size_t width, bool along_
     for (size_t end = rows; end > 0;) {
         size_t first = end > piece ? end - piece : 0;
         if (repeated)
-            apply_planes(w, 0, 0, 1, first * width, (end - first) * width);
+            map_planes(w, 0, 0, 1, first * width, (end - first) * width);
         else
-            apply_rows(w, 0, 0, first, end - first, width, along_images);
+            map_rows(w, 0, 0, first, end - first, width, along_images);
         end = first;
     }
 }
@@ -211,21 +212,21 @@ static void apply_image(const work *w, size_t image)
     const size_t lanes = r->points * g->block, full = bnorm_min(r->blocks, g->channels / g->block - r->block);
     if (g->in.block_stride == lanes && g->out.block_stride == lanes) {
         if (full)
-            apply_planes(w, image, 0, full, 0, lanes);
+            map_planes(w, image, 0, full, 0, lanes);
     } else {
         for (size_t b = 0; b < full; b++)
-            apply_planes(w, image, b, 1, 0, lanes);
+            map_planes(w, image, b, 1, 0, lanes);
     }
     if (full < r->blocks)
-        apply_rows(w, image, full, 0, r->points, g->block, false);
+        map_rows(w, image, full, 0, r->points, g->block, false);
 }
 
 /* ---- A region ---- */
 
 /* Blocks that lie side by side are one: rows of all their channels. */
-static void apply_as_rows(const bnorm_application *job, const bnorm_region *r, const float *const k[BNORM_COEFFICIENTS])
+static void apply_as_rows(const bnorm_traversal *job, const bnorm_region *r, const float *const k[BNORM_COEFFICIENTS])
 {
-    bnorm_application rows = *job;
+    bnorm_traversal rows = *job;
     bnorm_geometry g = *job->geometry;
     bnorm_region region = *r;
     region.lane += r->block * g.block;
@@ -235,7 +236,7 @@ static void apply_as_rows(const bnorm_application *job, const bnorm_region *r, c
     g.block *= g.blocks;
     g.blocks = 1;
     rows.geometry = &g;
-    bnorm_apply_region(&rows, &region, k);
+    bnorm_map_region(&rows, &region, k);
 }
 
 static void apply_dense(const work *w)
@@ -258,23 +259,23 @@ static void apply_dense(const work *w)
                 apply_image(w, image);
             else
                 for (size_t b = 0; b < r->blocks; b++)
-                    apply_rows(w, image, b, 0, r->points, r->lanes, false);
+                    map_rows(w, image, b, 0, r->points, r->lanes, false);
         }
 }
 
-void bnorm_apply_region(const bnorm_application *job, const bnorm_region *r, const float *const k[BNORM_COEFFICIENTS])
+void bnorm_map_region(const bnorm_traversal *job, const bnorm_region *r, const float *const k[BNORM_COEFFICIENTS])
 {
     const bnorm_geometry *g = job->geometry;
     if (blocks_adjacent(g)) {
         apply_as_rows(job, r, k);
         return;
     }
-    if (bnorm_is_apart(job, r)) {
-        bnorm_apply_apart(job, r, k);
+    if (bnorm_is_strided(job, r)) {
+        bnorm_map_strided(job, r, k);
     } else {
         const work w = work_of(job, r, k);
         apply_dense(&w);
     }
     if (job->sweep.stream)
-        job->kernels->drain();
+        job->kernels->store_fence();
 }

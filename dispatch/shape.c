@@ -11,13 +11,13 @@ bnorm_status bnorm_read_struct(void *to, size_t size, const void *from)
     enum { LARGEST = 4096 };
     size_t given;
     if (!from)
-        return BNORM_NULL_POINTER;
+        return BNORM_ERROR_NULL_POINTER;
     memcpy(&given, from, sizeof(given));
     if (given < size || given > LARGEST)
-        return BNORM_BAD_STRUCT_SIZE;
+        return BNORM_ERROR_STRUCT_SIZE;
     for (size_t i = size; i < given; i++)
         if (((const unsigned char *)from)[i])
-            return BNORM_UNSUPPORTED; /* a field of a later version is in use */
+            return BNORM_ERROR_UNSUPPORTED; /* a field of a later version is in use */
     memcpy(to, from, size);
     return BNORM_OK;
 }
@@ -68,10 +68,10 @@ static bnorm_status extent_of(const bnorm_geometry *g, const bnorm_layout *layou
     for (int i = sorted_axes(g, layout, axes) - 1; i >= 0; i--) {
         size_t more;
         if (axes[i].stride < *extent)
-            return BNORM_BAD_STRIDE;
+            return BNORM_ERROR_STRIDE;
         if (!multiply(axes[i].size - 1, axes[i].stride, &more) ||
             more > PTRDIFF_MAX / bnorm_size_of(layout->dtype) - *extent)
-            return BNORM_BAD_SHAPE;
+            return BNORM_ERROR_SHAPE;
         *extent += more;
     }
     return BNORM_OK;
@@ -104,9 +104,9 @@ bnorm_status bnorm_check_shape(const bnorm_shape *given, bnorm_geometry *g)
     if (status)
         return status;
     if (!bnorm_has_type(shape.in.dtype) || !bnorm_has_type(shape.out.dtype))
-        return BNORM_UNSUPPORTED;
+        return BNORM_ERROR_UNSUPPORTED;
     if (!bnorm_valid_channels(shape.channels) || shape.block == 0)
-        return BNORM_BAD_SHAPE;
+        return BNORM_ERROR_SHAPE;
     *g = (bnorm_geometry){
         .batch = shape.batch,
         .channels = shape.channels,
@@ -120,7 +120,7 @@ bnorm_status bnorm_check_shape(const bnorm_shape *given, bnorm_geometry *g)
     if (g->empty)
         return BNORM_OK;
     if (!fill_strides(g, &g->in) || !fill_strides(g, &g->out))
-        return BNORM_BAD_SHAPE;
+        return BNORM_ERROR_SHAPE;
     status = extent_of(g, &g->in, &g->in_extent);
     return status ? status : extent_of(g, &g->out, &g->out_extent);
 }
@@ -169,24 +169,24 @@ bnorm_status bnorm_check_tensors(const bnorm_geometry *g, const void *from, bool
     const bnorm_range a = from_out ? bnorm_out_range(g, from, false) : bnorm_in_range(g, from, false);
     const bnorm_range b = to_out ? bnorm_out_range(g, to, true) : bnorm_in_range(g, to, true);
     if (!from || !to)
-        return BNORM_NULL_POINTER;
+        return BNORM_ERROR_NULL_POINTER;
     if ((uintptr_t)from % a.alignment || (uintptr_t)to % b.alignment)
-        return BNORM_MISALIGNED;
+        return BNORM_ERROR_ALIGNMENT;
     if (!ranges_overlap(from, a.bytes, to, b.bytes))
         return BNORM_OK;
     if (from_out != to_out && !same_layout(&g->in, &g->out))
-        return BNORM_OVERLAP;
+        return BNORM_ERROR_OVERLAP;
     if (from == to)
         return BNORM_OK;
     ptrdiff_t offset = ((const char *)to - (const char *)from) / (ptrdiff_t)a.alignment;
-    return coincide(axes, sorted_axes(g, from_out ? &g->out : &g->in, axes), offset) ? BNORM_OVERLAP : BNORM_OK;
+    return coincide(axes, sorted_axes(g, from_out ? &g->out : &g->in, axes), offset) ? BNORM_ERROR_OVERLAP : BNORM_OK;
 }
 
 bnorm_status bnorm_check_ranges(const bnorm_range *ranges, size_t count, size_t tensors)
 {
     for (size_t i = 0; i < count; i++)
         if ((uintptr_t)ranges[i].start % ranges[i].alignment)
-            return BNORM_MISALIGNED;
+            return BNORM_ERROR_ALIGNMENT;
     for (size_t i = 0; i < count; i++) {
         if (!ranges[i].written || !ranges[i].start)
             continue;
@@ -194,7 +194,7 @@ bnorm_status bnorm_check_ranges(const bnorm_range *ranges, size_t count, size_t 
             bool seen = j <= i && ranges[j].written;
             if (!seen && ranges[j].start &&
                 ranges_overlap(ranges[i].start, ranges[i].bytes, ranges[j].start, ranges[j].bytes))
-                return BNORM_OVERLAP;
+                return BNORM_ERROR_OVERLAP;
         }
     }
     return BNORM_OK;
@@ -203,21 +203,21 @@ bnorm_status bnorm_check_ranges(const bnorm_range *ranges, size_t count, size_t 
 bnorm_status bnorm_check_workspace(const void *workspace, size_t size, size_t needed)
 {
     if (needed >= PTRDIFF_MAX)
-        return BNORM_BAD_SHAPE;
+        return BNORM_ERROR_SHAPE;
     if (!workspace)
-        return BNORM_NULL_POINTER;
-    return size < needed ? BNORM_SMALL_WORKSPACE : BNORM_OK;
+        return BNORM_ERROR_NULL_POINTER;
+    return size < needed ? BNORM_ERROR_WORKSPACE_SIZE : BNORM_OK;
 }
 
 bnorm_status bnorm_check_executor(const bnorm_executor *executor)
 {
-    return executor && (!executor->run || executor->width == 0) ? BNORM_BAD_EXECUTOR : BNORM_OK;
+    return executor && (!executor->run || executor->width == 0) ? BNORM_ERROR_EXECUTOR : BNORM_OK;
 }
 
 /* The largest array of values a channel can exist: the sums of backward, three doubles each. */
 bool bnorm_valid_channels(size_t channels)
 {
-    return channels > 0 && channels <= PTRDIFF_MAX / (BNORM_STATISTICS * sizeof(double));
+    return channels > 0 && channels <= PTRDIFF_MAX / (BNORM_STATISTIC_ARRAYS * sizeof(double));
 }
 
 bool bnorm_valid_epsilon(float epsilon)
@@ -227,5 +227,5 @@ bool bnorm_valid_epsilon(float epsilon)
 
 bool bnorm_valid_hint(bnorm_hint hint)
 {
-    return hint == BNORM_AUTO || hint == BNORM_KEEP || hint == BNORM_STREAM;
+    return hint == BNORM_HINT_AUTO || hint == BNORM_HINT_KEEP || hint == BNORM_HINT_STREAM;
 }

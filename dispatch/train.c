@@ -10,7 +10,7 @@
 static void update_running(const bnorm_kernels *kernels, const bnorm_train_params *p, double count, size_t channel,
                            size_t channels, const double *mean, const double *m2)
 {
-    const double divisor = p->running_variance == BNORM_BIASED ? count : count - 1.0;
+    const double divisor = p->running_variance == BNORM_VARIANCE_BIASED ? count : count - 1.0;
     if (p->momentum != 0.0f && (p->running_mean || p->running_var))
         kernels->average_f64(channels, (double)p->momentum, divisor, mean, m2,
                              p->running_mean ? p->running_mean + channel : NULL,
@@ -24,7 +24,7 @@ static void save(float *saved, const float *values, size_t channel, size_t chann
 }
 
 /* Coefficients of `lanes` channels, of which those past the last are padding, and what the caller keeps of them. */
-static void finish(const bnorm_two_pass *job, size_t channel, size_t lanes, const bnorm_scratch *s)
+static void finish(const bnorm_reduction *job, size_t channel, size_t lanes, const bnorm_scratch *s)
 {
     const bnorm_kernels *kernels = job->collector.kernels;
     const bnorm_train_params *p = job->context;
@@ -54,12 +54,12 @@ void bnorm_saved_coefficients(const bnorm_kernels *kernels, size_t channels, con
 static bnorm_status check_params(const bnorm_train_params *p)
 {
     if (!bnorm_valid_epsilon(p->epsilon))
-        return BNORM_BAD_EPSILON;
+        return BNORM_ERROR_EPSILON;
     if (!(p->momentum >= 0.0f && p->momentum <= 1.0f))
-        return BNORM_BAD_MOMENTUM;
-    if (p->running_variance != BNORM_UNBIASED && p->running_variance != BNORM_BIASED)
-        return BNORM_BAD_VARIANCE;
-    return bnorm_valid_hint(p->hint) ? BNORM_OK : BNORM_BAD_HINT;
+        return BNORM_ERROR_MOMENTUM;
+    if (p->running_variance != BNORM_VARIANCE_UNBIASED && p->running_variance != BNORM_VARIANCE_BIASED)
+        return BNORM_ERROR_VARIANCE;
+    return bnorm_valid_hint(p->hint) ? BNORM_OK : BNORM_ERROR_HINT;
 }
 
 static bnorm_status check_train(const bnorm_geometry *g, const bnorm_train_params *p, const bnorm_fusion *f,
@@ -71,7 +71,8 @@ static bnorm_status check_train(const bnorm_geometry *g, const bnorm_train_param
     status = bnorm_check_forward(g, f, x, y);
     if (status)
         return status;
-    return g->batch == 1 && g->points == 1 && p->running_variance == BNORM_UNBIASED ? BNORM_SINGLE_VALUE : BNORM_OK;
+    return g->batch == 1 && g->points == 1 && p->running_variance == BNORM_VARIANCE_UNBIASED ? BNORM_ERROR_SINGLE_VALUE
+                                                                                             : BNORM_OK;
 }
 
 static bnorm_status check_train_memory(const bnorm_geometry *g, const bnorm_train_params *p, const bnorm_fusion *f,
@@ -98,7 +99,7 @@ static bnorm_status check_train_memory(const bnorm_geometry *g, const bnorm_trai
 typedef struct train_call {
     bnorm_train_params p;
     bnorm_fusion f;
-    bnorm_two_pass job;
+    bnorm_reduction job;
 } train_call;
 
 static bnorm_status begin_train(train_call *c, const bnorm_machine *m, const bnorm_shape *shape,
@@ -106,10 +107,10 @@ static bnorm_status begin_train(train_call *c, const bnorm_machine *m, const bno
                                 size_t workspace_size, const bnorm_executor *executor)
 {
     const bnorm_geometry *g = &c->job.geometry;
-    c->job = (bnorm_two_pass){ .collector = { .kernels = m->kernels, .terms = BNORM_SQUARES, .x = x },
-                               .out = y,
-                               .finish = finish,
-                               .context = &c->p };
+    c->job = (bnorm_reduction){ .collector = { .kernels = m->kernels, .terms = BNORM_SQUARES, .x = x },
+                                .out = y,
+                                .finish = finish,
+                                .context = &c->p };
     bnorm_status status = bnorm_check_call(shape, &c->job.geometry, &c->p, sizeof(c->p), params, executor);
     if (!status)
         status = bnorm_read_epilogue(m, c->p.epilogue, &c->f);
@@ -119,7 +120,7 @@ static bnorm_status begin_train(train_call *c, const bnorm_machine *m, const bno
         return status;
     c->job.collector.fusion = bnorm_forward_fusion(&c->f);
     c->job.hint = c->p.hint;
-    status = bnorm_check_workspace(workspace, workspace_size, bnorm_plan_two_pass(&c->job, &m->tuning, executor));
+    status = bnorm_check_workspace(workspace, workspace_size, bnorm_plan_reduction(&c->job, &m->tuning, executor));
     return status ? status : check_train_memory(g, &c->p, &c->f, x, y, workspace, workspace_size);
 }
 
@@ -130,7 +131,7 @@ bnorm_status bnorm_train_on(const bnorm_machine *m, const bnorm_shape *shape, co
     train_call c;
     bnorm_status status = begin_train(&c, m, shape, params, x, y, workspace, workspace_size, executor);
     if (!status && !c.job.geometry.empty)
-        bnorm_run_two_pass(&c.job, workspace, executor);
+        bnorm_run_reduction(&c.job, workspace, executor);
     return status;
 }
 
@@ -156,7 +157,7 @@ typedef struct moments {
     double *mean, *m2;
 } moments;
 
-static void keep_moments(const bnorm_two_pass *job, size_t channel, size_t lanes, const bnorm_scratch *s)
+static void keep_moments(const bnorm_reduction *job, size_t channel, size_t lanes, const bnorm_scratch *s)
 {
     const moments *out = job->context;
     const size_t bytes = bnorm_min(lanes, job->geometry.channels - channel) * sizeof(double);
@@ -164,17 +165,17 @@ static void keep_moments(const bnorm_two_pass *job, size_t channel, size_t lanes
     memcpy(out->m2 + channel, s->all[1], bytes);
 }
 
-bnorm_status bnorm_collect_on(const bnorm_machine *m, const bnorm_shape *shape, const void *x, double *mean, double *m2,
-                              void *workspace, size_t workspace_size, const bnorm_executor *executor)
+bnorm_status bnorm_train_collect_on(const bnorm_machine *m, const bnorm_shape *shape, const void *x, double *mean,
+                                    double *m2, void *workspace, size_t workspace_size, const bnorm_executor *executor)
 {
     const moments out = { mean, m2 };
-    bnorm_two_pass job = { .collector = { .kernels = m->kernels, .terms = BNORM_SQUARES, .x = x },
-                           .finish = keep_moments,
-                           .context = &out };
+    bnorm_reduction job = { .collector = { .kernels = m->kernels, .terms = BNORM_SQUARES, .x = x },
+                            .finish = keep_moments,
+                            .context = &out };
     const bnorm_geometry *g = &job.geometry;
     bnorm_status status = bnorm_check_call(shape, &job.geometry, NULL, 0, NULL, executor);
     if (!status && (!mean || !m2 || (!x && !g->empty)))
-        status = BNORM_NULL_POINTER;
+        status = BNORM_ERROR_NULL_POINTER;
     if (status)
         return status;
     const bnorm_range ranges[] = {
@@ -184,13 +185,13 @@ bnorm_status bnorm_collect_on(const bnorm_machine *m, const bnorm_shape *shape, 
         bnorm_doubles(m2, g->channels, true),
     };
     if (!g->empty)
-        status = bnorm_check_workspace(workspace, workspace_size, bnorm_plan_two_pass(&job, &m->tuning, executor));
+        status = bnorm_check_workspace(workspace, workspace_size, bnorm_plan_reduction(&job, &m->tuning, executor));
     if (!status)
         status = bnorm_check_ranges(ranges, sizeof(ranges) / sizeof(*ranges), 0);
     if (status)
         return status;
     if (!g->empty) {
-        bnorm_run_two_pass(&job, workspace, executor);
+        bnorm_run_reduction(&job, workspace, executor);
         return BNORM_OK;
     }
     memset(mean, 0, g->channels * sizeof(*mean));
@@ -198,15 +199,15 @@ bnorm_status bnorm_collect_on(const bnorm_machine *m, const bnorm_shape *shape, 
     return BNORM_OK;
 }
 
-bnorm_status bnorm_collect(const bnorm_shape *shape, const void *x, double *mean, double *m2, void *workspace,
-                           size_t workspace_size, const bnorm_executor *executor)
+bnorm_status bnorm_train_collect(const bnorm_shape *shape, const void *x, double *mean, double *m2, void *workspace,
+                                 size_t workspace_size, const bnorm_executor *executor)
 {
     const bnorm_machine machine = bnorm_this_machine();
-    return bnorm_collect_on(&machine, shape, x, mean, m2, workspace, workspace_size, executor);
+    return bnorm_train_collect_on(&machine, shape, x, mean, m2, workspace, workspace_size, executor);
 }
 
-bnorm_status bnorm_merge_on(const bnorm_machine *m, size_t channels, uint64_t count, double *mean, double *m2,
-                            uint64_t more_count, const double *more_mean, const double *more_m2)
+bnorm_status bnorm_train_merge_on(const bnorm_machine *m, size_t channels, uint64_t count, double *mean, double *m2,
+                                  uint64_t more_count, const double *more_mean, const double *more_m2)
 {
     const bnorm_range ranges[] = {
         bnorm_doubles(mean, channels, true),
@@ -215,9 +216,9 @@ bnorm_status bnorm_merge_on(const bnorm_machine *m, size_t channels, uint64_t co
         bnorm_doubles(more_m2, channels, false),
     };
     if (!bnorm_valid_channels(channels))
-        return BNORM_BAD_SHAPE;
+        return BNORM_ERROR_SHAPE;
     if (!mean || !m2 || !more_mean || !more_m2)
-        return BNORM_NULL_POINTER;
+        return BNORM_ERROR_NULL_POINTER;
     bnorm_status status = bnorm_check_ranges(ranges, sizeof(ranges) / sizeof(*ranges), 0);
     if (status || more_count == 0)
         return status;
@@ -230,24 +231,24 @@ bnorm_status bnorm_merge_on(const bnorm_machine *m, size_t channels, uint64_t co
     return BNORM_OK;
 }
 
-bnorm_status bnorm_merge(size_t channels, uint64_t count, double *mean, double *m2, uint64_t more_count,
-                         const double *more_mean, const double *more_m2)
+bnorm_status bnorm_train_merge(size_t channels, uint64_t count, double *mean, double *m2, uint64_t more_count,
+                               const double *more_mean, const double *more_m2)
 {
     const bnorm_machine machine = bnorm_this_machine();
-    return bnorm_merge_on(&machine, channels, count, mean, m2, more_count, more_mean, more_m2);
+    return bnorm_train_merge_on(&machine, channels, count, mean, m2, more_count, more_mean, more_m2);
 }
 
-bnorm_status bnorm_finish_on(const bnorm_machine *m, size_t channels, uint64_t count, const double *mean,
-                             const double *m2, const bnorm_train_params *params)
+bnorm_status bnorm_train_finish_on(const bnorm_machine *m, size_t channels, uint64_t count, const double *mean,
+                                   const double *m2, const bnorm_train_params *params)
 {
     bnorm_train_params p;
-    bnorm_status status = bnorm_valid_channels(channels) ? BNORM_OK : BNORM_BAD_SHAPE;
+    bnorm_status status = bnorm_valid_channels(channels) ? BNORM_OK : BNORM_ERROR_SHAPE;
     if (!status)
         status = bnorm_read_struct(&p, sizeof(p), params);
     if (!status)
         status = check_params(&p);
     if (!status && (!mean || !m2 || !p.saved_mean || !p.saved_mean_low || !p.saved_rstd))
-        status = BNORM_NULL_POINTER;
+        status = BNORM_ERROR_NULL_POINTER;
     if (status)
         return status;
     const bnorm_range ranges[] = {
@@ -257,8 +258,8 @@ bnorm_status bnorm_finish_on(const bnorm_machine *m, size_t channels, uint64_t c
         bnorm_floats(p.saved_rstd, channels, true),
     };
     status = bnorm_check_ranges(ranges, sizeof(ranges) / sizeof(*ranges), 0);
-    if (!status && count == 1 && p.running_variance == BNORM_UNBIASED)
-        status = BNORM_SINGLE_VALUE;
+    if (!status && count == 1 && p.running_variance == BNORM_VARIANCE_UNBIASED)
+        status = BNORM_ERROR_SINGLE_VALUE;
     if (status || count == 0)
         return status;
     m->kernels->finish_f64(channels, (double)count, mean, m2, (double)p.epsilon, p.saved_mean, p.saved_mean_low,
@@ -267,14 +268,14 @@ bnorm_status bnorm_finish_on(const bnorm_machine *m, size_t channels, uint64_t c
     return BNORM_OK;
 }
 
-bnorm_status bnorm_finish(size_t channels, uint64_t count, const double *mean, const double *m2,
-                          const bnorm_train_params *params)
+bnorm_status bnorm_train_finish(size_t channels, uint64_t count, const double *mean, const double *m2,
+                                const bnorm_train_params *params)
 {
     const bnorm_machine machine = bnorm_this_machine();
-    return bnorm_finish_on(&machine, channels, count, mean, m2, params);
+    return bnorm_train_finish_on(&machine, channels, count, mean, m2, params);
 }
 
-static void saved_coefficients(const bnorm_one_pass *pass, size_t first, size_t channels,
+static void saved_coefficients(const bnorm_elementwise *pass, size_t first, size_t channels,
                                float *const k[BNORM_COEFFICIENTS])
 {
     const bnorm_train_params *p = pass->context;
@@ -287,7 +288,7 @@ static bnorm_status check_apply(const bnorm_geometry *g, const bnorm_train_param
 {
     bnorm_status status = check_params(p);
     if (!status && (!p->saved_mean || !p->saved_mean_low || !p->saved_rstd))
-        status = BNORM_NULL_POINTER;
+        status = BNORM_ERROR_NULL_POINTER;
     if (status || g->empty)
         return status;
     status = bnorm_check_forward(g, f, x, y);
@@ -307,8 +308,8 @@ static bnorm_status check_apply(const bnorm_geometry *g, const bnorm_train_param
     return bnorm_check_ranges(ranges, sizeof(ranges) / sizeof(*ranges), 3);
 }
 
-bnorm_status bnorm_apply_on(const bnorm_machine *m, const bnorm_shape *shape, const bnorm_train_params *params,
-                            const void *x, void *y, const bnorm_executor *executor)
+bnorm_status bnorm_train_apply_on(const bnorm_machine *m, const bnorm_shape *shape, const bnorm_train_params *params,
+                                  const void *x, void *y, const bnorm_executor *executor)
 {
     bnorm_geometry g;
     bnorm_train_params p;
@@ -320,19 +321,19 @@ bnorm_status bnorm_apply_on(const bnorm_machine *m, const bnorm_shape *shape, co
         status = check_apply(&g, &p, &f, x, y);
     if (status || g.empty)
         return status;
-    bnorm_one_pass pass = {
+    bnorm_elementwise pass = {
         .application = { m->kernels, &g, BNORM_NORMALISE, { 0 }, x, NULL, y, bnorm_forward_fusion(&f) },
         .hint = p.hint,
         .coefficients = saved_coefficients,
         .context = &p
     };
-    bnorm_run_one_pass(&pass, &m->tuning, executor);
+    bnorm_run_elementwise(&pass, &m->tuning, executor);
     return BNORM_OK;
 }
 
-bnorm_status bnorm_apply(const bnorm_shape *shape, const bnorm_train_params *params, const void *x, void *y,
-                         const bnorm_executor *executor)
+bnorm_status bnorm_train_apply(const bnorm_shape *shape, const bnorm_train_params *params, const void *x, void *y,
+                               const bnorm_executor *executor)
 {
     const bnorm_machine machine = bnorm_this_machine();
-    return bnorm_apply_on(&machine, shape, params, x, y, executor);
+    return bnorm_train_apply_on(&machine, shape, params, x, y, executor);
 }

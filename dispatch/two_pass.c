@@ -25,20 +25,20 @@ enum {
 
 /* ---- The plan ---- */
 
-static bnorm_application application_of(const bnorm_two_pass *job, bnorm_sweep sweep)
+static bnorm_traversal application_of(const bnorm_reduction *job, bnorm_sweep sweep)
 {
-    const bnorm_collector *c = &job->collector;
-    return (bnorm_application){ c->kernels, &job->geometry, job->map, sweep, c->x, c->dy, job->out, c->fusion };
+    const bnorm_source *c = &job->collector;
+    return (bnorm_traversal){ c->kernels, &job->geometry, job->map, sweep, c->x, c->dy, job->out, c->fusion };
 }
 
 /* Whether statistics are not all. */
-static bool writes(const bnorm_two_pass *job)
+static bool writes(const bnorm_reduction *job)
 {
     return job->out || (job->collector.fusion && job->collector.fusion->dresidual);
 }
 
 /* Of all that is read. */
-static size_t bytes_of_unit(const bnorm_two_pass *job)
+static size_t bytes_of_unit(const bnorm_reduction *job)
 {
     const bnorm_geometry *g = &job->geometry;
     const bool with_dy = job->collector.terms != BNORM_SQUARES;
@@ -52,15 +52,15 @@ static size_t most_tasks(const bnorm_plan *p)
 }
 
 /* Units that share a cache line: channels that lie side by side, and yet are units of their own. */
-static size_t units_of_line(const bnorm_two_pass *job)
+static size_t units_of_line(const bnorm_reduction *job)
 {
     const bnorm_geometry *g = &job->geometry;
     const bool adjacent = g->in.block_stride == g->block || g->out.block_stride == g->block;
-    return adjacent && g->points > 1 ? bnorm_ceil_div(BNORM_LINE / sizeof(uint16_t), g->block) : 1;
+    return adjacent && g->points > 1 ? bnorm_ceil_div(BNORM_CACHE_LINE / sizeof(uint16_t), g->block) : 1;
 }
 
 /* Groups of at most so many channels, and bytes that are read, if a unit, or a line of units, is not larger. */
-static void cut_groups(bnorm_two_pass *job, size_t bytes, size_t channels)
+static void cut_groups(bnorm_reduction *job, size_t bytes, size_t channels)
 {
     bnorm_plan *p = &job->plan;
     const bnorm_order *o = &p->order;
@@ -88,7 +88,7 @@ static void even_groups(bnorm_plan *p)
  * image, the faster memory is, so they take what each thread can have of the largest cache; two groups are there at a
  * time, beside what others keep in it. A unit too large for that is read twice, the second time backwards.
  */
-static void plan_groups(bnorm_two_pass *job, const bnorm_tuning *tuning, bool cold)
+static void plan_groups(bnorm_reduction *job, const bnorm_tuning *tuning, bool cold)
 {
     bnorm_plan *p = &job->plan;
     size_t core = tuning->core_cache, share = tuning->shared_cache / p->width;
@@ -110,7 +110,7 @@ static void plan_split(bnorm_plan *p, const bnorm_tuning *tuning)
 }
 
 /* Strips that go through all steps: of rows in cache whose channels are all side by side. */
-static void plan_strips(bnorm_two_pass *job, const bnorm_tuning *tuning)
+static void plan_strips(bnorm_reduction *job, const bnorm_tuning *tuning)
 {
     bnorm_plan *p = &job->plan;
     const bnorm_geometry *g = &job->geometry;
@@ -126,11 +126,11 @@ static void plan_strips(bnorm_two_pass *job, const bnorm_tuning *tuning)
     p->tasks = bnorm_min(p->tasks, bnorm_ceil_div(w->width, lanes));
 }
 
-static void make_plan(bnorm_two_pass *job, const bnorm_tuning *tuning, const bnorm_executor *executor)
+static void make_plan(bnorm_reduction *job, const bnorm_tuning *tuning, const bnorm_executor *executor)
 {
     job->collector.x_type = job->geometry.in.dtype;
     job->collector.dy_type = job->geometry.out.dtype;
-    const bnorm_application application = application_of(job, job->plan.sweep);
+    const bnorm_traversal application = application_of(job, job->plan.sweep);
     const bool cold = bnorm_bytes(&application) > tuning->shared_cache / 2; /* what is read is gone through twice */
     bnorm_plan *p = &job->plan;
     *p = (bnorm_plan){ .order = bnorm_order_of(&job->geometry, job->collector.terms != BNORM_SQUARES) };
@@ -185,8 +185,8 @@ static bnorm_scratch carve_scratch(char *base, size_t *used, size_t channels)
     carve_floats(base, used, channels, &s.rstd, 1);
     carve_floats(base, used, channels, s.k, BNORM_COEFFICIENTS);
     carve_doubles(base, used, channels, s.total, BNORM_SUMS);
-    carve_doubles(base, used, channels, s.part, BNORM_STATISTICS);
-    carve_doubles(base, used, channels, s.all, BNORM_STATISTICS);
+    carve_doubles(base, used, channels, s.part, BNORM_STATISTIC_ARRAYS);
+    carve_doubles(base, used, channels, s.all, BNORM_STATISTIC_ARRAYS);
     return s;
 }
 
@@ -199,7 +199,7 @@ static bnorm_scratch carve_task_scratch(const bnorm_plan *p, char *base, size_t 
     return carve_scratch(base, used, p->split ? bnorm_ceil_div(width, p->strips) : p->group_units * width);
 }
 
-static bnorm_scratch scratch_of(const bnorm_two_pass *job, size_t task)
+static bnorm_scratch scratch_of(const bnorm_reduction *job, size_t task)
 {
     size_t used = 0;
     return carve_task_scratch(&job->plan, job->scratch + task * job->scratch_bytes, &used);
@@ -211,7 +211,7 @@ static size_t all_lanes(const bnorm_order *o)
 }
 
 /* Lays out the workspace, which begins at an aligned base, and returns its size; with base NULL it only counts. */
-static size_t lay_out(bnorm_two_pass *job, char *base)
+static size_t lay_out(bnorm_reduction *job, char *base)
 {
     const bnorm_plan *p = &job->plan;
     size_t used = 0, all = all_lanes(&p->order);
@@ -219,16 +219,16 @@ static size_t lay_out(bnorm_two_pass *job, char *base)
     carve_task_scratch(p, NULL, &job->scratch_bytes);
     job->scratch = carve(base, &used, p->tasks, job->scratch_bytes);
     if (p->split && !p->strip_lanes) {
-        carve_doubles(base, &used, p->order.segments * all, job->segments, BNORM_STATISTICS);
+        carve_doubles(base, &used, p->order.segments * all, job->segments, BNORM_STATISTIC_ARRAYS);
         job->whole = carve_scratch(base, &used, all);
     }
     return used;
 }
 
-size_t bnorm_plan_two_pass(bnorm_two_pass *job, const bnorm_tuning *tuning, const bnorm_executor *executor)
+size_t bnorm_plan_reduction(bnorm_reduction *job, const bnorm_tuning *tuning, const bnorm_executor *executor)
 {
     make_plan(job, tuning, executor);
-    bnorm_two_pass most = *job;
+    bnorm_reduction most = *job;
     bnorm_plan *p = &most.plan;
     p->strip_lanes = 0; /* which take no more */
     if (!p->split) {
@@ -242,21 +242,21 @@ size_t bnorm_plan_two_pass(bnorm_two_pass *job, const bnorm_tuning *tuning, cons
 
 /* ---- Both passes ---- */
 
-static void prepare(const bnorm_two_pass *job, size_t channel, size_t lanes, const bnorm_scratch *s)
+static void prepare(const bnorm_reduction *job, size_t channel, size_t lanes, const bnorm_scratch *s)
 {
     if (job->prepare)
         job->prepare(job, channel, lanes, s);
 }
 
 /* Over a region whose coefficients begin at `channel` of the scratch memory. */
-static void apply(const bnorm_two_pass *job, const bnorm_region *region, bnorm_sweep sweep, const bnorm_scratch *s,
+static void apply(const bnorm_reduction *job, const bnorm_region *region, bnorm_sweep sweep, const bnorm_scratch *s,
                   size_t channel)
 {
-    const bnorm_application application = application_of(job, sweep);
+    const bnorm_traversal application = application_of(job, sweep);
     const float *k[BNORM_COEFFICIENTS];
     for (int i = 0; i < BNORM_COEFFICIENTS; i++)
         k[i] = s->k[i] + channel;
-    bnorm_apply_region(&application, region, k);
+    bnorm_map_region(&application, region, k);
 }
 
 /* ---- Fused: all steps for a group of units ---- */
@@ -268,14 +268,14 @@ static size_t units_of_group(const bnorm_plan *p, size_t group)
 
 static void fused_task(void *argument, size_t task)
 {
-    const bnorm_two_pass *job = argument;
+    const bnorm_reduction *job = argument;
     const bnorm_plan *p = &job->plan;
     const bnorm_scratch s = scratch_of(job, task);
     size_t last = bnorm_part(p->groups, p->tasks, task + 1), width = p->order.walk.width;
     for (size_t group = bnorm_part(p->groups, p->tasks, task); group < last; group++) {
         size_t unit = group * p->group_units, units = units_of_group(p, group);
         prepare(job, unit * width, units * width, &s);
-        bnorm_collect_units(&job->collector, &p->order, unit, units, &s);
+        bnorm_unit_statistics(&job->collector, &p->order, unit, units, &s);
         job->finish(job, unit * width, units * width, &s);
         if (!writes(job))
             continue;
@@ -294,7 +294,7 @@ static void fused_task(void *argument, size_t task)
 /* ---- Strips of lanes ---- */
 
 /* A strip of wide rows as a unit of its own. */
-static void narrow(bnorm_order *order, bnorm_collector *collector, size_t lane, size_t lanes)
+static void narrow(bnorm_order *order, bnorm_source *collector, size_t lane, size_t lanes)
 {
     order->walk.width = order->walk.block = lanes;
     collector->x = collector->x ? bnorm_elements(collector->x, collector->x_type, lane) : NULL;
@@ -304,7 +304,7 @@ static void narrow(bnorm_order *order, bnorm_collector *collector, size_t lane, 
 
 static void strip_task(void *argument, size_t task)
 {
-    const bnorm_two_pass *job = argument;
+    const bnorm_reduction *job = argument;
     const bnorm_plan *p = &job->plan;
     const bnorm_scratch s = scratch_of(job, task);
     const size_t width = p->order.walk.width, strips = bnorm_ceil_div(width, p->strip_lanes);
@@ -312,12 +312,12 @@ static void strip_task(void *argument, size_t task)
     bnorm_region region = bnorm_whole(&job->geometry);
     for (size_t strip = bnorm_part(strips, p->tasks, task); strip < last; strip++) {
         bnorm_order order = p->order;
-        bnorm_collector collector = job->collector;
+        bnorm_source collector = job->collector;
         region.lane = strip * p->strip_lanes;
         region.lanes = bnorm_min(p->strip_lanes, width - region.lane);
         narrow(&order, &collector, region.lane, region.lanes);
         prepare(job, region.lane, region.lanes, &s);
-        bnorm_collect_units(&collector, &order, 0, 1, &s);
+        bnorm_unit_statistics(&collector, &order, 0, 1, &s);
         job->finish(job, region.lane, region.lanes, &s);
         if (writes(job))
             apply(job, &region, p->sweep, &s, 0);
@@ -328,7 +328,7 @@ static void strip_task(void *argument, size_t task)
 
 static void split_collect_task(void *argument, size_t task)
 {
-    const bnorm_two_pass *job = argument;
+    const bnorm_reduction *job = argument;
     const bnorm_plan *p = &job->plan;
     const size_t width = p->order.walk.width, items = p->order.units * p->order.segments * p->strips;
     const size_t last = bnorm_part(items, p->tasks, task + 1);
@@ -337,24 +337,24 @@ static void split_collect_task(void *argument, size_t task)
         size_t strip = item % p->strips, segment = item / p->strips % p->order.segments;
         size_t unit = item / p->strips / p->order.segments, lane = bnorm_part(width, p->strips, strip);
         bnorm_order order = p->order;
-        bnorm_collector collector = job->collector;
-        double *part[BNORM_STATISTICS];
-        for (size_t i = 0; i < BNORM_STATISTICS; i++)
+        bnorm_source collector = job->collector;
+        double *part[BNORM_STATISTIC_ARRAYS];
+        for (size_t i = 0; i < BNORM_STATISTIC_ARRAYS; i++)
             part[i] = job->segments[i] + (segment * p->order.units + unit) * width + lane;
         for (size_t c = 0; c < BNORM_COEFFICIENTS; c++)
             s.k[c] = job->whole.k[c] + unit * width + lane;
         s.low = job->whole.low + unit * width + lane;
         if (p->strips > 1)
             narrow(&order, &collector, lane, bnorm_part(width, p->strips, strip + 1) - lane);
-        bnorm_collect_segment(&collector, &order, unit, 1, segment, &s, part);
+        bnorm_segment_statistics(&collector, &order, unit, 1, segment, &s, part);
     }
 }
 
-static void split_finish(const bnorm_two_pass *job)
+static void split_finish(const bnorm_reduction *job)
 {
     const bnorm_order *o = &job->plan.order;
-    const size_t all = all_lanes(o), statistics = bnorm_statistics(job->collector.terms);
-    double *part[BNORM_STATISTICS];
+    const size_t all = all_lanes(o), statistics = bnorm_statistic_count(job->collector.terms);
+    double *part[BNORM_STATISTIC_ARRAYS];
     for (size_t i = 0; i < statistics; i++)
         memcpy(job->whole.all[i], job->segments[i], all * sizeof(double));
     for (size_t segment = 1; segment < o->segments; segment++) {
@@ -368,13 +368,13 @@ static void split_finish(const bnorm_two_pass *job)
 /* On the way back from where the collecting ended, as far as tasks run in the order of their numbers. */
 static void split_apply_task(void *argument, size_t task)
 {
-    const bnorm_two_pass *job = argument;
+    const bnorm_reduction *job = argument;
     size_t index = job->plan.sweep.backwards ? bnorm_grid_size(job->grid) - 1 - task : task;
     bnorm_region region = bnorm_grid_region(&job->geometry, job->grid, index);
     apply(job, &region, job->plan.sweep, &job->whole, region.block * job->geometry.block);
 }
 
-void bnorm_run_two_pass(bnorm_two_pass *job, void *workspace, const bnorm_executor *executor)
+void bnorm_run_reduction(bnorm_reduction *job, void *workspace, const bnorm_executor *executor)
 {
     lay_out(job, (char *)workspace + (ALIGNMENT - (uintptr_t)workspace % ALIGNMENT) % ALIGNMENT);
     if (job->plan.strip_lanes || !job->plan.split) {
@@ -395,18 +395,18 @@ void bnorm_run_two_pass(bnorm_two_pass *job, void *workspace, const bnorm_execut
 bnorm_status bnorm_workspace_size_on(const bnorm_machine *m, const bnorm_shape *shape, bnorm_operation operation,
                                      const bnorm_executor *executor, size_t *size)
 {
-    bnorm_two_pass job = { .collector.terms = operation == BNORM_TRAIN ? BNORM_SQUARES : BNORM_PRODUCTS };
+    bnorm_reduction job = { .collector.terms = operation == BNORM_OP_TRAIN ? BNORM_SQUARES : BNORM_PRODUCTS };
     bnorm_status status = bnorm_check_call(shape, &job.geometry, NULL, 0, NULL, executor);
     if (!status && !size)
-        status = BNORM_NULL_POINTER;
-    if (!status && operation != BNORM_INFER && operation != BNORM_TRAIN && operation != BNORM_BACKWARD)
-        status = BNORM_UNSUPPORTED;
+        status = BNORM_ERROR_NULL_POINTER;
+    if (!status && operation != BNORM_OP_INFER && operation != BNORM_OP_TRAIN && operation != BNORM_OP_BACKWARD)
+        status = BNORM_ERROR_UNSUPPORTED;
     if (status)
         return status;
-    const bool none = operation == BNORM_INFER || job.geometry.empty;
-    const size_t needed = none ? 0 : bnorm_plan_two_pass(&job, &m->tuning, executor);
+    const bool none = operation == BNORM_OP_INFER || job.geometry.empty;
+    const size_t needed = none ? 0 : bnorm_plan_reduction(&job, &m->tuning, executor);
     if (needed >= PTRDIFF_MAX)
-        return BNORM_BAD_SHAPE;
+        return BNORM_ERROR_SHAPE;
     *size = needed;
     return BNORM_OK;
 }

@@ -64,7 +64,7 @@ typedef struct network {
 } network;
 
 /* What follows batch norm: the forward calls do it in the same pass, the backward call goes through it. */
-static const bnorm_epilogue relu = { .struct_size = sizeof(relu), .activation = BNORM_RELU };
+static const bnorm_epilogue relu = { .struct_size = sizeof(relu), .activation = BNORM_ACT_RELU };
 
 static void check(bnorm_status status)
 {
@@ -84,8 +84,8 @@ static network *new_network(bool batch_norm)
     network *net = calloc(1, sizeof(*net));
     const bnorm_shape shape = bnorm_nhwc(BATCH, HIDDEN, 1);
     size_t backward_size;
-    check(bnorm_workspace_size(&shape, BNORM_TRAIN, NULL, &net->workspace_size));
-    check(bnorm_workspace_size(&shape, BNORM_BACKWARD, NULL, &backward_size));
+    check(bnorm_workspace_size(&shape, BNORM_OP_TRAIN, NULL, &net->workspace_size));
+    check(bnorm_workspace_size(&shape, BNORM_OP_BACKWARD, NULL, &backward_size));
     if (net->workspace_size < backward_size)
         net->workspace_size = backward_size;
     net->workspace = malloc(net->workspace_size);

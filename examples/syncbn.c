@@ -29,7 +29,7 @@ int main(int argc, char **argv)
         x[i] = (float)rank + (float)(i % CHANNELS);
 
     size_t size = 0;
-    bnorm_status status = bnorm_mpi_workspace_size(&shape, BNORM_TRAIN, NULL, &size);
+    bnorm_status status = bnorm_mpi_workspace_size(&shape, BNORM_OP_TRAIN, NULL, &size);
     void *workspace = malloc(size);
     /* A failure here reaches all, as the other processes wait in this call. */
     status = bnorm_mpi_train(MPI_COMM_WORLD, &shape, &params, x, y, workspace, size, NULL);

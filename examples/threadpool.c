@@ -93,7 +93,7 @@ static bnorm_status train(const float *x, float *y, const bnorm_executor *execut
     const bnorm_shape shape = bnorm_nchw(BATCH, CHANNELS, POINTS);
     const bnorm_train_params params = bnorm_train_defaults();
     size_t size;
-    bnorm_status status = bnorm_workspace_size(&shape, BNORM_TRAIN, executor, &size);
+    bnorm_status status = bnorm_workspace_size(&shape, BNORM_OP_TRAIN, executor, &size);
     if (status)
         return status;
     void *workspace = malloc(size);

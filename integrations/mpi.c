@@ -28,8 +28,8 @@ static void join(void *given, void *joined, int *length, MPI_Datatype *type)
     if (all->kind != more->kind || all->channels != more->channels)
         all->kind = FAILED;
     else if (all->kind == MOMENTS)
-        bnorm_merge(channels, all->count, all->values, all->values + channels, more->count, more->values,
-                    more->values + channels);
+        bnorm_train_merge(channels, all->count, all->values, all->values + channels, more->count, more->values,
+                          more->values + channels);
     else if (all->kind == SUMS)
         for (size_t i = 0; i < SUMS * channels; i++)
             all->values[i] += more->values[i];
@@ -46,7 +46,7 @@ static bnorm_status exchange(MPI_Comm comm, message *m, size_t values)
     MPI_Op op;
     int error = MPI_Type_create_struct(2, lengths, offsets, types, &type);
     if (error)
-        return BNORM_COMMUNICATION_FAILED;
+        return BNORM_ERROR_COMMUNICATION;
     error = MPI_Type_commit(&type);
     if (!error)
         error = MPI_Op_create(join, 0, &op);
@@ -56,8 +56,8 @@ static bnorm_status exchange(MPI_Comm comm, message *m, size_t values)
     }
     MPI_Type_free(&type);
     if (error)
-        return BNORM_COMMUNICATION_FAILED;
-    return m->kind == FAILED ? BNORM_PEER_FAILED : BNORM_OK;
+        return BNORM_ERROR_COMMUNICATION;
+    return m->kind == FAILED ? BNORM_ERROR_PEER : BNORM_OK;
 }
 
 static size_t message_bytes(kind k, size_t channels)
@@ -95,15 +95,15 @@ static size_t saved_bytes(const bnorm_shape *shape, kind k)
 
 static bnorm_status sizes(const bnorm_shape *shape, kind k, const bnorm_executor *executor, size_t *steps, size_t *all)
 {
-    const bnorm_operation operation = k == MOMENTS ? BNORM_TRAIN : BNORM_BACKWARD;
+    const bnorm_operation operation = k == MOMENTS ? BNORM_OP_TRAIN : BNORM_OP_BACKWARD;
     bnorm_status status = bnorm_workspace_size(shape, operation, executor, steps);
     if (!status && shape->channels > MOST_CHANNELS)
-        status = BNORM_BAD_SHAPE;
+        status = BNORM_ERROR_SHAPE;
     if (status)
         return status;
     const size_t own = sizeof(double) - 1 + message_bytes(k, shape->channels) + saved_bytes(shape, k);
     *all = own + *steps;
-    return *all < own ? BNORM_BAD_SHAPE : BNORM_OK;
+    return *all < own ? BNORM_ERROR_SHAPE : BNORM_OK;
 }
 
 static bnorm_status divide(const bnorm_shape *shape, kind k, const bnorm_executor *executor, void *workspace,
@@ -112,9 +112,9 @@ static bnorm_status divide(const bnorm_shape *shape, kind k, const bnorm_executo
     size_t all;
     bnorm_status status = sizes(shape, k, executor, &p->steps_size, &all);
     if (!status && !workspace)
-        status = BNORM_NULL_POINTER;
+        status = BNORM_ERROR_NULL_POINTER;
     if (!status && workspace_size < all)
-        status = BNORM_SMALL_WORKSPACE;
+        status = BNORM_ERROR_WORKSPACE_SIZE;
     if (status)
         return status;
     char *aligned = (char *)workspace + (0 - (uintptr_t)workspace) % sizeof(double);
@@ -136,11 +136,11 @@ bnorm_status bnorm_mpi_workspace_size(const bnorm_shape *shape, bnorm_operation 
                                       const bnorm_executor *executor, size_t *size)
 {
     size_t steps, all;
-    if (operation != BNORM_TRAIN && operation != BNORM_BACKWARD)
-        return BNORM_UNSUPPORTED;
+    if (operation != BNORM_OP_TRAIN && operation != BNORM_OP_BACKWARD)
+        return BNORM_ERROR_UNSUPPORTED;
     if (!size)
-        return BNORM_NULL_POINTER;
-    bnorm_status status = sizes(shape, operation == BNORM_TRAIN ? MOMENTS : SUMS, executor, &steps, &all);
+        return BNORM_ERROR_NULL_POINTER;
+    bnorm_status status = sizes(shape, operation == BNORM_OP_TRAIN ? MOMENTS : SUMS, executor, &steps, &all);
     if (!status)
         *size = all;
     return status;
@@ -153,10 +153,10 @@ static bnorm_status check_train(const bnorm_shape *shape, const bnorm_train_para
                                 void *workspace, size_t workspace_size, const bnorm_executor *executor)
 {
     bnorm_status status = bnorm_train_check(shape, params, x, y, workspace, workspace_size, executor);
-    if (status != BNORM_SINGLE_VALUE)
+    if (status != BNORM_ERROR_SINGLE_VALUE)
         return status;
     bnorm_train_params biased = *params;
-    biased.running_variance = BNORM_BIASED;
+    biased.running_variance = BNORM_VARIANCE_BIASED;
     return bnorm_train_check(shape, &biased, x, y, workspace, workspace_size, executor);
 }
 
@@ -183,15 +183,15 @@ bnorm_status bnorm_mpi_train(MPI_Comm comm, const bnorm_shape *shape, const bnor
     const size_t channels = shape->channels;
     double *mean = m->values, *m2 = m->values + channels;
     begin(m, MOMENTS, shape);
-    status = bnorm_collect(shape, x, mean, m2, w.steps, w.steps_size, executor);
+    status = bnorm_train_collect(shape, x, mean, m2, w.steps, w.steps_size, executor);
     if (status)
         return fail(comm, shape, MOMENTS, status);
     status = exchange(comm, m, MOMENTS * channels);
     if (status || m->count == 0)
         return status;
     const bnorm_train_params p = with_saved(params, w.saved, channels);
-    status = bnorm_finish(channels, m->count, mean, m2, &p);
-    return status ? status : bnorm_apply(shape, &p, x, y, executor);
+    status = bnorm_train_finish(channels, m->count, mean, m2, &p);
+    return status ? status : bnorm_train_apply(shape, &p, x, y, executor);
 }
 
 /* ---- Backward ---- */
@@ -205,7 +205,7 @@ bnorm_status bnorm_mpi_backward(MPI_Comm comm, const bnorm_shape *shape, const b
     if (!status)
         status = divide(shape, SUMS, executor, workspace, workspace_size, &w);
     if (!status && !x && shape->batch && shape->points)
-        status = BNORM_NULL_POINTER;
+        status = BNORM_ERROR_NULL_POINTER;
     if (status)
         return fail(comm, shape, SUMS, status);
     message *m = w.message;

@@ -31,7 +31,8 @@ enum { BNORM_HAS_F16 = 1 };
 
 static inline bool bnorm_has_type(bnorm_dtype type)
 {
-    return type == BNORM_F32 || (BNORM_HAS_BF16 && type == BNORM_BF16) || (BNORM_HAS_F16 && type == BNORM_F16);
+    return type == BNORM_DTYPE_F32 || (BNORM_HAS_BF16 && type == BNORM_DTYPE_BF16) ||
+           (BNORM_HAS_F16 && type == BNORM_DTYPE_F16);
 }
 
 /* A type that was not refused, as far as the compiler can know it. */
@@ -39,9 +40,9 @@ static inline bnorm_dtype bnorm_known_type(bnorm_dtype type)
 {
     if (BNORM_HAS_BF16 && BNORM_HAS_F16)
         return type;
-    if (type == BNORM_F32 || !(BNORM_HAS_BF16 || BNORM_HAS_F16))
-        return BNORM_F32;
-    return BNORM_HAS_BF16 ? BNORM_BF16 : BNORM_F16;
+    if (type == BNORM_DTYPE_F32 || !(BNORM_HAS_BF16 || BNORM_HAS_F16))
+        return BNORM_DTYPE_F32;
+    return BNORM_HAS_BF16 ? BNORM_DTYPE_BF16 : BNORM_DTYPE_F16;
 }
 
 static inline float bnorm_float_of_bits(uint32_t bits)
@@ -93,7 +94,7 @@ static inline uint16_t bnorm_to_f16(float value)
 
 static inline size_t bnorm_size_of(bnorm_dtype type)
 {
-    return type == BNORM_F32 ? sizeof(float) : sizeof(uint16_t);
+    return type == BNORM_DTYPE_F32 ? sizeof(float) : sizeof(uint16_t);
 }
 
 /* A tensor's elements from the i-th on. */
@@ -110,9 +111,9 @@ static inline void *bnorm_output(void *tensor, bnorm_dtype type, size_t i)
 static inline float bnorm_element(const void *tensor, bnorm_dtype type, size_t i)
 {
     switch (bnorm_known_type(type)) {
-    case BNORM_BF16:
+    case BNORM_DTYPE_BF16:
         return bnorm_of_bf16(((const uint16_t *)tensor)[i]);
-    case BNORM_F16:
+    case BNORM_DTYPE_F16:
         return bnorm_of_f16(((const uint16_t *)tensor)[i]);
     default:
         return ((const float *)tensor)[i];
@@ -122,10 +123,10 @@ static inline float bnorm_element(const void *tensor, bnorm_dtype type, size_t i
 static inline void bnorm_set_element(void *tensor, bnorm_dtype type, size_t i, float value)
 {
     switch (bnorm_known_type(type)) {
-    case BNORM_BF16:
+    case BNORM_DTYPE_BF16:
         ((uint16_t *)tensor)[i] = bnorm_to_bf16(value);
         break;
-    case BNORM_F16:
+    case BNORM_DTYPE_F16:
         ((uint16_t *)tensor)[i] = bnorm_to_f16(value);
         break;
     default:

@@ -47,23 +47,23 @@ enum {
     BNORM_TILE = 32, /* lanes: two AVX-512, four AVX2 or eight NEON vectors */
     BNORM_GROUP = 16, /* super-rows */
     BNORM_CHUNK = 128, /* super-rows, a multiple of the group */
-    BNORM_LINE = 64, /* bytes of a cache line, where fetching ahead goes line by line */
-    BNORM_MAX_FOLDED = 512 /* lanes of a super-row of several rows, at most; a test holds it */
+    BNORM_CACHE_LINE = 64, /* bytes of a cache line, where fetching ahead goes line by line */
+    BNORM_MAX_SUPER_ROW = 512 /* lanes of a super-row of several rows, at most; a test holds it */
 };
 
 /* Bytes that are fetched ahead beside stores past the caches, and for reads alone. Another CPU may want others. */
-#ifndef BNORM_FETCH
-#define BNORM_FETCH 2048
+#ifndef BNORM_PREFETCH
+#define BNORM_PREFETCH 2048
 #endif
-#ifndef BNORM_FETCH_FAR
-#define BNORM_FETCH_FAR 32768
+#ifndef BNORM_PREFETCH_FAR
+#define BNORM_PREFETCH_FAR 32768
 #endif
 
 /* For arrays that kernels read again and again: a vector that crosses cache lines takes two loads. */
 #define BNORM_ALIGNED _Alignas(64)
 
 /* How many rows of `width` lanes share a super-row: what fits the fewest tiles of which they fill 7/8. */
-static inline size_t bnorm_folded_rows(size_t width)
+static inline size_t bnorm_rows_per_super_row(size_t width)
 {
     size_t tiles = width / BNORM_TILE + (width % BNORM_TILE != 0);
     while (tiles * BNORM_TILE / width * width < tiles * (BNORM_TILE / 8 * 7))
@@ -83,7 +83,7 @@ typedef struct bnorm_reach {
  */
 typedef struct bnorm_walk {
     size_t width; /* lanes of a row */
-    size_t folded; /* rows of a super-row: bnorm_folded_rows(width) */
+    size_t folded; /* rows of a super-row: bnorm_rows_per_super_row(width) */
     size_t run_rows; /* rows of a run */
     size_t run_super_rows; /* super-rows of a run; the last may have fewer rows */
     size_t points, block; /* rows count through the points of all images; lanes through blocks */
@@ -104,7 +104,7 @@ static inline size_t bnorm_values_before(const bnorm_walk *w, size_t super_row)
  * is laid out as y and of its type, so one index reaches an element of all of them, and its bit of the mask.
  */
 typedef struct bnorm_fusion {
-    bnorm_activation activation; /* not BNORM_RELU, which is the BNORM_CLAMP between 0 and NaN, no bound */
+    bnorm_activation activation; /* not BNORM_ACT_RELU, which is the BNORM_ACT_CLAMP between 0 and NaN, no bound */
     float alpha, beta;
     float low, high; /* of an activation of two slopes: its mask's bits are those of !(u <= low) && !(u >= high) */
     const void *residual; /* NULL: none */
@@ -135,7 +135,7 @@ static inline int bnorm_sums_of(bnorm_terms terms)
 }
 
 /* What to sum of each of `units` units: super-rows [first, first + rows), at most BNORM_CHUNK of them. */
-typedef struct bnorm_collection {
+typedef struct bnorm_sum_job {
     bnorm_terms terms;
     size_t units, first, rows;
     bnorm_dtype x_type, dy_type;
@@ -144,7 +144,7 @@ typedef struct bnorm_collection {
     const bnorm_fusion *fusion;
     size_t at; /* dy's index in its tensor */
     float *sum[BNORM_SUMS]; /* [unit][width], in the order of bnorm_terms */
-} bnorm_collection;
+} bnorm_sum_job;
 
 /* What a tensor is computed from, an array each; per channel. */
 typedef enum bnorm_coefficient {
@@ -172,7 +172,7 @@ static INLINE bool bnorm_uses(bnorm_map map, int coefficient)
 /* What is computed of what. Tensors begin with the first element to compute. */
 typedef struct bnorm_map_job {
     bnorm_map map;
-    bool stream; /* non-temporal stores to y; drain() before another thread reads it */
+    bool stream; /* non-temporal stores to y; store_fence() before another thread reads it */
     bool bf16_fast; /* the CPU has BNORM_CPU_AVX512BF16 */
     bnorm_dtype x_type, dy_type, y_type;
     const void *x, *dy; /* NULL where nothing asks for it */
@@ -180,8 +180,8 @@ typedef struct bnorm_map_job {
     const float *k[BNORM_COEFFICIENTS];
     const bnorm_fusion *fusion; /* NULL: none */
     size_t at; /* the index of y, or of dy where there is one, in its tensor */
-    size_t fetch_until; /* planes: beside each of so many lanes, the first, those so many further are fetched: */
-    size_t x_fetch, dy_fetch;
+    size_t prefetch_until; /* planes: beside each of so many lanes, the first, those so many further are fetched: */
+    size_t x_prefetch, dy_prefetch;
     size_t begin, end; /* set by the kernels: indices like `at` of what is computed without a gap */
 } bnorm_map_job;
 
@@ -201,7 +201,7 @@ typedef struct bnorm_rows {
 /*
  * The kernels of one ISA.
  *
- * collect:      the sums of a bnorm_collection.
+ * sum_units:    the sums of a bnorm_sum_job.
  * recenter:     the pivot becomes the mean that the sums about it give, rounded.
  * locate:       a pivot for values whose sum and sum of squares these are: their mean, if it is 8 standard deviations
  *               or more from 0; else 0.
@@ -220,7 +220,7 @@ typedef struct bnorm_rows {
  *               and dy * d. dy_pivot NULL: none. The sum of d is count * low; low NULL: it is the third.
  * gradient:     dy_mean, slope and offset of BNORM_GRADIENT, from the sums over `count` values.
  * apply:        what the map says, in planes or rows. y may be x or dy, with the same strides.
- * drain:        orders stores past the caches before later ones, so that another thread can be told of them.
+ * store_fence:        orders stores past the caches before later ones, so that another thread can be told of them.
  */
 typedef struct bnorm_kernels {
     const char *name;

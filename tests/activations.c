@@ -22,20 +22,20 @@ static const struct {
     bnorm_epilogue epilogue;
     double ulp, error, slope_error;
 } activations[] = {
-    { "ReLU", { .activation = BNORM_RELU }, 0, 0, 0 },
-    { "clamp(-0.5, 6)", { .activation = BNORM_CLAMP, .alpha = -0.5f, .beta = 6 }, 0, 0, 0 },
-    { "leaky ReLU(0.1)", { .activation = BNORM_LEAKY_RELU, .alpha = 0.1f }, 0.501, 6e-8, 0 },
-    { "leaky ReLU(0)", { .activation = BNORM_LEAKY_RELU }, 0, 0, 0 },
-    { "hard-sigmoid(0.2, 0.5)", { .activation = BNORM_HARD_SIGMOID, .alpha = 0.2f, .beta = 0.5f }, 1e9, 1.2e-7, 0 },
-    { "hard-swish", { .activation = BNORM_HARD_SWISH }, 1e9, 3.2e-7, 2.4e-7 },
-    { "sigmoid", { .activation = BNORM_SIGMOID }, 2.5, 1.2e-7, 6e-8 },
-    { "SiLU", { .activation = BNORM_SILU }, 3, 1.8e-7, 2.5e-7 },
-    { "tanh", { .activation = BNORM_TANH }, 3.5, 2.1e-7, 2.5e-7 },
-    { "GELU", { .activation = BNORM_GELU }, 80, 1.8e-7, 3e-7 },
-    { "GELU (tanh)", { .activation = BNORM_GELU_TANH }, 200, 1.8e-7, 4e-7 },
-    { "ELU(1.5)", { .activation = BNORM_ELU, .alpha = 1.5f }, 1.6, 1.8e-7, 1.8e-7 },
-    { "softplus", { .activation = BNORM_SOFTPLUS }, 2.5, 1.8e-7, 1.2e-7 },
-    { "mish", { .activation = BNORM_MISH }, 5, 2.4e-7, 4e-7 },
+    { "ReLU", { .activation = BNORM_ACT_RELU }, 0, 0, 0 },
+    { "clamp(-0.5, 6)", { .activation = BNORM_ACT_CLAMP, .alpha = -0.5f, .beta = 6 }, 0, 0, 0 },
+    { "leaky ReLU(0.1)", { .activation = BNORM_ACT_LEAKY_RELU, .alpha = 0.1f }, 0.501, 6e-8, 0 },
+    { "leaky ReLU(0)", { .activation = BNORM_ACT_LEAKY_RELU }, 0, 0, 0 },
+    { "hard-sigmoid(0.2, 0.5)", { .activation = BNORM_ACT_HARD_SIGMOID, .alpha = 0.2f, .beta = 0.5f }, 1e9, 1.2e-7, 0 },
+    { "hard-swish", { .activation = BNORM_ACT_HARD_SWISH }, 1e9, 3.2e-7, 2.4e-7 },
+    { "sigmoid", { .activation = BNORM_ACT_SIGMOID }, 2.5, 1.2e-7, 6e-8 },
+    { "SiLU", { .activation = BNORM_ACT_SILU }, 3, 1.8e-7, 2.5e-7 },
+    { "tanh", { .activation = BNORM_ACT_TANH }, 3.5, 2.1e-7, 2.5e-7 },
+    { "GELU", { .activation = BNORM_ACT_GELU }, 80, 1.8e-7, 3e-7 },
+    { "GELU (tanh)", { .activation = BNORM_ACT_GELU_TANH }, 200, 1.8e-7, 4e-7 },
+    { "ELU(1.5)", { .activation = BNORM_ACT_ELU, .alpha = 1.5f }, 1.6, 1.8e-7, 1.8e-7 },
+    { "softplus", { .activation = BNORM_ACT_SOFTPLUS }, 2.5, 1.8e-7, 1.2e-7 },
+    { "mish", { .activation = BNORM_ACT_MISH }, 5, 2.4e-7, 4e-7 },
 };
 
 /* Where an activation, or the way that it is computed, bends: poles, saturation, polynomials, overflow, underflow. */
@@ -82,7 +82,7 @@ static bnorm_status compute(const bnorm_kernels *kernels, const bnorm_epilogue *
     const bnorm_shape shape = bnorm_nchw(1, 1, INPUTS);
     const bnorm_infer_params forward = { .struct_size = sizeof(forward), .mean = &zero, .var = &one, .epilogue = e };
     const bnorm_backward_params backward = { .struct_size = sizeof(backward),
-                                             .statistics = BNORM_FROZEN_STATISTICS,
+                                             .statistics = BNORM_STATISTICS_FROZEN,
                                              .epilogue = e,
                                              .mean = &zero,
                                              .var = &one };
@@ -117,7 +117,7 @@ static void check_errors(size_t a, const bnorm_epilogue *e, bool table)
         const double slope_error = (double)fabsl((long double)portable[1][i] - oracle_slope(e, (long double)x[i]));
         /* Where the slope jumps, rounding of the argument may be on either side. */
         const bool jumps =
-            e->activation == BNORM_HARD_SIGMOID && (fabsf(portable[0][i]) < 1e-6f || portable[0][i] > 0.99999f);
+            e->activation == BNORM_ACT_HARD_SIGMOID && (fabsf(portable[0][i]) < 1e-6f || portable[0][i] > 0.99999f);
         if (in_ulp > ulp)
             ulp = in_ulp, ulp_x = x[i];
         if (error > worst)
@@ -155,7 +155,7 @@ static void check_activation(size_t a, bool table)
     e.struct_size = sizeof(e);
     check_context("%s", activations[a].name);
     bnorm_status status = compute(bnorm_kernels_at(scalar), &e, portable[0], portable[1]);
-    if (status == BNORM_UNSUPPORTED) {
+    if (status == BNORM_ERROR_UNSUPPORTED) {
         char why[128];
         snprintf(why, sizeof(why), "%s: no SLEEF, or none for portable C on this CPU", activations[a].name);
         check_skip(why);

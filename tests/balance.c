@@ -14,7 +14,7 @@
 
 static size_t work; /* elements since the task began */
 
-static void count_collect(const bnorm_walk *walk, const bnorm_collection *c)
+static void count_collect(const bnorm_walk *walk, const bnorm_sum_job *c)
 {
     work += c->units * c->rows * walk->folded * walk->width;
 }
@@ -32,9 +32,9 @@ static void count_rows(const bnorm_rows *rows)
 static bnorm_kernels counting_kernels(void)
 {
     bnorm_kernels k = *bnorm_kernels_at(bnorm_isa_count() - 1);
-    k.collect = count_collect;
-    k.apply_planes = count_planes;
-    k.apply_rows = count_rows;
+    k.sum_units = count_collect;
+    k.map_planes = count_planes;
+    k.map_rows = count_rows;
     return k;
 }
 
@@ -96,10 +96,10 @@ static bnorm_status call(const bnorm_machine *machine, const bnorm_shape *shape,
     const bnorm_backward_params backward = { .struct_size = sizeof(backward),
                                              .mean = m->channels[0],
                                              .rstd = m->channels[1] };
-    if (op == BNORM_BACKWARD)
+    if (op == BNORM_OP_BACKWARD)
         return bnorm_backward_on(machine, shape, &backward, x, dy, y, m->workspace, m->size, executor);
-    return op == BNORM_TRAIN ? bnorm_train_on(machine, shape, &train, x, y, m->workspace, m->size, executor)
-                             : bnorm_infer_on(machine, shape, &infer, x, y, executor);
+    return op == BNORM_OP_TRAIN ? bnorm_train_on(machine, shape, &train, x, y, m->workspace, m->size, executor)
+                                : bnorm_infer_on(machine, shape, &infer, x, y, executor);
 }
 
 /* The part of the threads' time in which they have work: 1 is perfect. */
@@ -154,7 +154,7 @@ int main(int argc, char **argv)
     y = calloc(MOST_ELEMENTS, sizeof(*y));
     for (size_t i = 0; i < sizeof(shapes) / sizeof(*shapes); i++) {
         const size_t blocks[] = { 1, shapes[i].channels, 16 };
-        for (int op = BNORM_INFER; op <= BNORM_BACKWARD; op++)
+        for (int op = BNORM_OP_INFER; op <= BNORM_OP_BACKWARD; op++)
             for (int b = 0; b < 3; b++) {
                 const bnorm_shape shape =
                     bnorm_blocked(shapes[i].batch, shapes[i].channels, shapes[i].points, blocks[b]);

@@ -57,7 +57,7 @@ static void check_running(const job *j, const result *r, size_t c, oracle_moment
 /* What is left of an error when half a unit of the last place of a 16-bit y or dx is taken off it. */
 static long double beyond_rounding(float value, long double exact, bnorm_dtype type)
 {
-    const bool too_large = isinf(value) && fabsl(exact) > (type == BNORM_F16 ? 65519 : 3.39e38L);
+    const bool too_large = isinf(value) && fabsl(exact) > (type == BNORM_DTYPE_F16 ? 65519 : 3.39e38L);
     return too_large ? 0 : fabsl((long double)value - exact) - (long double)half_unit(type, value);
 }
 
@@ -125,7 +125,7 @@ static void check_gradients(const job *j, const result *r, size_t c, input_class
     bool dresidual_right = true;
     if (!is_frozen(j->op))
         m = oracle_channel(j->x, s->batch, s->channels, s->points, c);
-    if (e.activation > BNORM_HARD_SIGMOID)
+    if (e.activation > BNORM_ACT_HARD_SIGMOID)
         slope_error = 3e-7L * fmaxl(1, fabsl((long double)e.alpha));
     for (size_t i = 0; i < count; i++) {
         size_t at = index_of(s, c, i);

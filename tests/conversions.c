@@ -30,8 +30,8 @@ static void convert(const bnorm_kernels *kernels, const void *x, bnorm_dtype fro
                              .width = 1,
                              .units = 1,
                              .lanes = count };
-    kernels->apply_planes(&p);
-    kernels->drain();
+    kernels->map_planes(&p);
+    kernels->store_fence();
 }
 
 /* y = (0 - 0) * 1 + value, of tensors that are all of the type: it has loops of its own. */
@@ -54,8 +54,8 @@ static void write_shifts(const bnorm_kernels *kernels, const float *values, void
                            .used = count,
                            .x_stride = count,
                            .y_stride = count };
-    kernels->apply_rows(&r);
-    kernels->drain();
+    kernels->map_rows(&r);
+    kernels->store_fence();
     free(x);
     free(zeros);
 }
@@ -76,7 +76,7 @@ static void check_reading(bnorm_dtype type)
     check(right, "a value is read wrongly");
     for (size_t k = 0; (kernels = bnorm_kernels_at(k)) != NULL; k++) {
         check_context("%s, %s", type_name(type), kernels->name);
-        convert(kernels, h, type, read.data, BNORM_F32, VALUES, false);
+        convert(kernels, h, type, read.data, BNORM_DTYPE_F32, VALUES, false);
         right = true;
         for (size_t i = 0; i < VALUES; i++) {
             const float exact = of_half(type, h[i]);
@@ -127,15 +127,15 @@ static void check_writing(bnorm_dtype type)
     const bnorm_kernels *kernels;
     bool right = true;
     for (size_t i = 0; i < count; i++)
-        right = right &&
-                (type == BNORM_BF16 ? bnorm_to_bf16(values[i]) : bnorm_to_f16(values[i])) == halve(type, values[i]);
+        right = right && (type == BNORM_DTYPE_BF16 ? bnorm_to_bf16(values[i]) : bnorm_to_f16(values[i])) ==
+                             halve(type, values[i]);
     check_context("%s, one at a time", type_name(type));
     check(right, "a value is written wrongly");
     for (size_t k = 0; (kernels = bnorm_kernels_at(k)) != NULL; k++)
         for (int stream = 0; stream < 2; stream++) {
             check_context("%s, %s%s", type_name(type), kernels->name, stream ? ", past the caches" : "");
             memset(halves.data, 0x5a, halves.bytes);
-            convert(kernels, values, BNORM_F32, halves.data, type, count, stream);
+            convert(kernels, values, BNORM_DTYPE_F32, halves.data, type, count, stream);
             check(all_written(type, written, values, count, false), "a value is written wrongly");
             for (int fast = 0; fast <= bnorm_runs(BNORM_CPU_AVX512BF16); fast++) {
                 memset(halves.data, 0x5a, halves.bytes);
@@ -158,10 +158,10 @@ static void check_nans(bnorm_dtype type)
     const bnorm_kernels *kernels;
     for (size_t i = 0; i < NANS; i++)
         values[i] = bnorm_float_of_bits((uint32_t)random_bits(&r) | 0x7fc00000);
-    convert(bnorm_kernels_at(bnorm_isa_count() - 1), values, BNORM_F32, expected, type, NANS, false);
+    convert(bnorm_kernels_at(bnorm_isa_count() - 1), values, BNORM_DTYPE_F32, expected, type, NANS, false);
     for (size_t k = 0; (kernels = bnorm_kernels_at(k)) != NULL; k++) {
         check_context("%s, NaN, %s", type_name(type), kernels->name);
-        convert(kernels, values, BNORM_F32, written, type, NANS, false);
+        convert(kernels, values, BNORM_DTYPE_F32, written, type, NANS, false);
         check(memcmp(written, expected, sizeof(written)) == 0, "a NaN has other bits than portable C's");
     }
 }
@@ -169,7 +169,7 @@ static void check_nans(bnorm_dtype type)
 int main(int argc, char **argv)
 {
     check_start(argc, argv, "conversions");
-    for (bnorm_dtype type = BNORM_BF16; type <= BNORM_F16; type++) {
+    for (bnorm_dtype type = BNORM_DTYPE_BF16; type <= BNORM_DTYPE_F16; type++) {
         if (!bnorm_has_type(type)) {
             check_skip(type_name(type));
             continue;

@@ -7,12 +7,12 @@
 /* Bits of the fraction, and the exponent of the least normal value. */
 static int fraction_bits(bnorm_dtype type)
 {
-    return type == BNORM_BF16 ? 7 : 10;
+    return type == BNORM_DTYPE_BF16 ? 7 : 10;
 }
 
 static int least_exponent(bnorm_dtype type)
 {
-    return type == BNORM_BF16 ? -126 : -14;
+    return type == BNORM_DTYPE_BF16 ? -126 : -14;
 }
 
 /* 2^exponent, faster than ldexp: tests convert each element. */
@@ -33,12 +33,12 @@ static int exponent_of(double value)
 
 const char *type_name(bnorm_dtype type)
 {
-    return type == BNORM_F32 ? "f32" : type == BNORM_BF16 ? "bf16" : "f16";
+    return type == BNORM_DTYPE_F32 ? "f32" : type == BNORM_DTYPE_BF16 ? "bf16" : "f16";
 }
 
 size_t type_size(bnorm_dtype type)
 {
-    return type == BNORM_F32 ? 4 : 2;
+    return type == BNORM_DTYPE_F32 ? 4 : 2;
 }
 
 uint16_t halve(bnorm_dtype type, float value)
@@ -64,7 +64,7 @@ float of_half(bnorm_dtype type, uint16_t bits)
     double value = field * power(least - fraction);
     if (exponent == last) {
         const uint32_t wide = (uint32_t)(bits & 0x8000) << 16 | 0x7f800000 | (uint32_t)field << (23 - fraction);
-        const uint32_t quiet = field && type == BNORM_F16 ? wide | 0x400000 : wide;
+        const uint32_t quiet = field && type == BNORM_DTYPE_F16 ? wide | 0x400000 : wide;
         float special;
         memcpy(&special, &quiet, sizeof(special));
         return special;
@@ -76,7 +76,7 @@ float of_half(bnorm_dtype type, uint16_t bits)
 
 void store_elements(bnorm_dtype type, void *to, const float *values, size_t count)
 {
-    if (type == BNORM_F32)
+    if (type == BNORM_DTYPE_F32)
         memcpy(to, values, count * sizeof(float));
     else
         for (size_t i = 0; i < count; i++)
@@ -85,7 +85,7 @@ void store_elements(bnorm_dtype type, void *to, const float *values, size_t coun
 
 void load_elements(bnorm_dtype type, float *values, const void *from, size_t count)
 {
-    if (type == BNORM_F32)
+    if (type == BNORM_DTYPE_F32)
         memcpy(values, from, count * sizeof(float));
     else
         for (size_t i = 0; i < count; i++)
@@ -94,12 +94,12 @@ void load_elements(bnorm_dtype type, float *values, const void *from, size_t cou
 
 void round_elements(bnorm_dtype type, float *values, size_t count)
 {
-    for (size_t i = 0; type != BNORM_F32 && i < count; i++)
+    for (size_t i = 0; type != BNORM_DTYPE_F32 && i < count; i++)
         values[i] = of_half(type, halve(type, values[i]));
 }
 
 double half_unit(bnorm_dtype type, float value)
 {
     const int exponent = exponent_of(fabs((double)value)), least = least_exponent(type);
-    return type == BNORM_F32 ? 0 : power((exponent < least ? least : exponent) - fraction_bits(type) - 1);
+    return type == BNORM_DTYPE_F32 ? 0 : power((exponent < least ? least : exponent) - fraction_bits(type) - 1);
 }

@@ -224,10 +224,10 @@ static void check_weights(const model *m, bnorm_dtype type, const float *w, cons
 static void check_outputs(const model *m, bnorm_dtype type, const float *w, const float *bias)
 {
     const layer *l = m->layer;
-    const long double weight_error = type == BNORM_F32    ? 0x1.00001p-24L
-                                     : type == BNORM_BF16 ? 0x1.01p-8L
-                                                          : 0x1.01p-11L; /* and below 2^-14: */
-    const long double subnormal = type == BNORM_F16 ? 0x1p-25L * (long double)terms_of(l) * 8 : 0;
+    const long double weight_error = type == BNORM_DTYPE_F32    ? 0x1.00001p-24L
+                                     : type == BNORM_DTYPE_BF16 ? 0x1.01p-8L
+                                                                : 0x1.01p-11L; /* and below 2^-14: */
+    const long double subnormal = type == BNORM_DTYPE_F16 ? 0x1p-25L * (long double)terms_of(l) * 8 : 0;
     const bnorm_shape shape = bnorm_nchw(1, l->outputs, PLACES);
     const bnorm_infer_params p = params_of(m, 0);
     float *z = malloc(l->outputs * PLACES * sizeof(*z)), *y = malloc(l->outputs * PLACES * sizeof(*y));

@@ -9,6 +9,6 @@ int main(void)
     const bnorm_planes p = {
         .job = { .x = x, .y = y, .k = { &zero, &one, &zero } }, .width = 1, .units = 1, .lanes = 64
     };
-    bnorm_kernels_avx2.apply_planes(&p);
+    bnorm_kernels_avx2.map_planes(&p);
     return 0;
 }

@@ -64,45 +64,45 @@ static const struct {
     bnorm_activation activation;
     float alpha, beta;
 } operations[OPERATION_COUNT] = {
-    { "infer", INFERENCE, false, BNORM_IDENTITY, 0, 0 },
-    { "train", TRAINING, false, BNORM_IDENTITY, 0, 0 },
-    { "backward", GRADIENT, false, BNORM_IDENTITY, 0, 0 },
-    { "backward+relu", GRADIENT, false, BNORM_RELU, 0, 0 },
-    { "frozen", FROZEN_GRADIENT, false, BNORM_IDENTITY, 0, 0 },
-    { "frozen+relu", FROZEN_GRADIENT, false, BNORM_RELU, 0, 0 },
-    { "infer+relu", INFERENCE, false, BNORM_RELU, 0, 0 },
-    { "infer+clamp", INFERENCE, false, BNORM_CLAMP, 0, 6 },
-    { "infer+leaky_relu", INFERENCE, false, BNORM_LEAKY_RELU, 0.1f, 0 },
-    { "train+hard_sigmoid", TRAINING, false, BNORM_HARD_SIGMOID, 0.2f, 0.5f },
-    { "infer+hard_swish", INFERENCE, false, BNORM_HARD_SWISH, 0, 0 },
-    { "train+sigmoid", TRAINING, false, BNORM_SIGMOID, 0, 0 },
-    { "infer+silu", INFERENCE, false, BNORM_SILU, 0, 0 },
-    { "train+tanh", TRAINING, false, BNORM_TANH, 0, 0 },
-    { "infer+gelu", INFERENCE, false, BNORM_GELU, 0, 0 },
-    { "train+gelu_tanh", TRAINING, false, BNORM_GELU_TANH, 0, 0 },
-    { "infer+elu", INFERENCE, false, BNORM_ELU, 1.5f, 0 },
-    { "train+softplus", TRAINING, false, BNORM_SOFTPLUS, 0, 0 },
-    { "infer+mish", INFERENCE, false, BNORM_MISH, 0, 0 },
-    { "backward+clamp", GRADIENT, false, BNORM_CLAMP, -0.5f, 6 },
-    { "frozen+leaky_relu", FROZEN_GRADIENT, false, BNORM_LEAKY_RELU, 0.1f, 0 },
-    { "backward+hard_sigmoid", GRADIENT, false, BNORM_HARD_SIGMOID, 0.2f, 0.5f },
-    { "frozen+hard_swish", FROZEN_GRADIENT, false, BNORM_HARD_SWISH, 0, 0 },
-    { "backward+sigmoid", GRADIENT, false, BNORM_SIGMOID, 0, 0 },
-    { "backward+silu", GRADIENT, false, BNORM_SILU, 0, 0 },
-    { "frozen+tanh", FROZEN_GRADIENT, false, BNORM_TANH, 0, 0 },
-    { "backward+gelu", GRADIENT, false, BNORM_GELU, 0, 0 },
-    { "frozen+gelu_tanh", FROZEN_GRADIENT, false, BNORM_GELU_TANH, 0, 0 },
-    { "backward+elu", GRADIENT, false, BNORM_ELU, 1.5f, 0 },
-    { "frozen+softplus", FROZEN_GRADIENT, false, BNORM_SOFTPLUS, 0, 0 },
-    { "backward+mish", GRADIENT, false, BNORM_MISH, 0, 0 },
-    { "train+residual", TRAINING, true, BNORM_IDENTITY, 0, 0 },
-    { "train+residual+relu", TRAINING, true, BNORM_RELU, 0, 0 },
-    { "infer+residual+silu", INFERENCE, true, BNORM_SILU, 0, 0 },
-    { "backward+residual", GRADIENT, true, BNORM_IDENTITY, 0, 0 },
-    { "backward+residual+relu", GRADIENT, true, BNORM_RELU, 0, 0 },
-    { "frozen+residual+clamp", FROZEN_GRADIENT, true, BNORM_CLAMP, 0, 6 },
-    { "backward+residual+leaky_relu", GRADIENT, true, BNORM_LEAKY_RELU, 0.1f, 0 },
-    { "backward+residual+silu", GRADIENT, true, BNORM_SILU, 0, 0 },
+    { "infer", INFERENCE, false, BNORM_ACT_IDENTITY, 0, 0 },
+    { "train", TRAINING, false, BNORM_ACT_IDENTITY, 0, 0 },
+    { "backward", GRADIENT, false, BNORM_ACT_IDENTITY, 0, 0 },
+    { "backward+relu", GRADIENT, false, BNORM_ACT_RELU, 0, 0 },
+    { "frozen", FROZEN_GRADIENT, false, BNORM_ACT_IDENTITY, 0, 0 },
+    { "frozen+relu", FROZEN_GRADIENT, false, BNORM_ACT_RELU, 0, 0 },
+    { "infer+relu", INFERENCE, false, BNORM_ACT_RELU, 0, 0 },
+    { "infer+clamp", INFERENCE, false, BNORM_ACT_CLAMP, 0, 6 },
+    { "infer+leaky_relu", INFERENCE, false, BNORM_ACT_LEAKY_RELU, 0.1f, 0 },
+    { "train+hard_sigmoid", TRAINING, false, BNORM_ACT_HARD_SIGMOID, 0.2f, 0.5f },
+    { "infer+hard_swish", INFERENCE, false, BNORM_ACT_HARD_SWISH, 0, 0 },
+    { "train+sigmoid", TRAINING, false, BNORM_ACT_SIGMOID, 0, 0 },
+    { "infer+silu", INFERENCE, false, BNORM_ACT_SILU, 0, 0 },
+    { "train+tanh", TRAINING, false, BNORM_ACT_TANH, 0, 0 },
+    { "infer+gelu", INFERENCE, false, BNORM_ACT_GELU, 0, 0 },
+    { "train+gelu_tanh", TRAINING, false, BNORM_ACT_GELU_TANH, 0, 0 },
+    { "infer+elu", INFERENCE, false, BNORM_ACT_ELU, 1.5f, 0 },
+    { "train+softplus", TRAINING, false, BNORM_ACT_SOFTPLUS, 0, 0 },
+    { "infer+mish", INFERENCE, false, BNORM_ACT_MISH, 0, 0 },
+    { "backward+clamp", GRADIENT, false, BNORM_ACT_CLAMP, -0.5f, 6 },
+    { "frozen+leaky_relu", FROZEN_GRADIENT, false, BNORM_ACT_LEAKY_RELU, 0.1f, 0 },
+    { "backward+hard_sigmoid", GRADIENT, false, BNORM_ACT_HARD_SIGMOID, 0.2f, 0.5f },
+    { "frozen+hard_swish", FROZEN_GRADIENT, false, BNORM_ACT_HARD_SWISH, 0, 0 },
+    { "backward+sigmoid", GRADIENT, false, BNORM_ACT_SIGMOID, 0, 0 },
+    { "backward+silu", GRADIENT, false, BNORM_ACT_SILU, 0, 0 },
+    { "frozen+tanh", FROZEN_GRADIENT, false, BNORM_ACT_TANH, 0, 0 },
+    { "backward+gelu", GRADIENT, false, BNORM_ACT_GELU, 0, 0 },
+    { "frozen+gelu_tanh", FROZEN_GRADIENT, false, BNORM_ACT_GELU_TANH, 0, 0 },
+    { "backward+elu", GRADIENT, false, BNORM_ACT_ELU, 1.5f, 0 },
+    { "frozen+softplus", FROZEN_GRADIENT, false, BNORM_ACT_SOFTPLUS, 0, 0 },
+    { "backward+mish", GRADIENT, false, BNORM_ACT_MISH, 0, 0 },
+    { "train+residual", TRAINING, true, BNORM_ACT_IDENTITY, 0, 0 },
+    { "train+residual+relu", TRAINING, true, BNORM_ACT_RELU, 0, 0 },
+    { "infer+residual+silu", INFERENCE, true, BNORM_ACT_SILU, 0, 0 },
+    { "backward+residual", GRADIENT, true, BNORM_ACT_IDENTITY, 0, 0 },
+    { "backward+residual+relu", GRADIENT, true, BNORM_ACT_RELU, 0, 0 },
+    { "frozen+residual+clamp", FROZEN_GRADIENT, true, BNORM_ACT_CLAMP, 0, 6 },
+    { "backward+residual+leaky_relu", GRADIENT, true, BNORM_ACT_LEAKY_RELU, 0.1f, 0 },
+    { "backward+residual+silu", GRADIENT, true, BNORM_ACT_SILU, 0, 0 },
 };
 
 const char *operation_name(operation op)
@@ -132,7 +132,7 @@ bool has_residual(operation op)
 
 bool has_mask(operation op)
 {
-    return operations[op].activation >= BNORM_RELU && operations[op].activation <= BNORM_HARD_SIGMOID;
+    return operations[op].activation >= BNORM_ACT_RELU && operations[op].activation <= BNORM_ACT_HARD_SIGMOID;
 }
 
 bnorm_epilogue epilogue_of(operation op)
@@ -179,13 +179,13 @@ static void go_forward(job *j)
 
 bool is_typed(const job *j)
 {
-    return j->shape.in.dtype != BNORM_F32 || j->shape.out.dtype != BNORM_F32;
+    return j->shape.in.dtype != BNORM_DTYPE_F32 || j->shape.out.dtype != BNORM_DTYPE_F32;
 }
 
 job job_in_floats(const job *j)
 {
     job floats = *j;
-    floats.shape.in.dtype = floats.shape.out.dtype = BNORM_F32;
+    floats.shape.in.dtype = floats.shape.out.dtype = BNORM_DTYPE_F32;
     return floats;
 }
 
@@ -298,17 +298,18 @@ static bnorm_status train_in_steps(const way *w, const bnorm_shape *shape, const
     double *mean = calloc(4 * channels, sizeof(*mean)), *m2 = mean + channels;
     bnorm_shape empty = *shape;
     empty.batch = 0;
-    bnorm_status status = bnorm_collect_on(&m, shape, x, mean, m2, workspace->data, workspace->bytes, w->executor);
+    bnorm_status status =
+        bnorm_train_collect_on(&m, shape, x, mean, m2, workspace->data, workspace->bytes, w->executor);
     if (!status)
-        status = bnorm_collect_on(&m, &empty, NULL, m2 + channels, m2 + 2 * channels, NULL, 0, w->executor);
+        status = bnorm_train_collect_on(&m, &empty, NULL, m2 + channels, m2 + 2 * channels, NULL, 0, w->executor);
     if (!status)
-        status = bnorm_merge_on(&m, channels, count, mean, m2, 0, m2 + channels, m2 + 2 * channels);
+        status = bnorm_train_merge_on(&m, channels, count, mean, m2, 0, m2 + channels, m2 + 2 * channels);
     if (!status)
-        status = bnorm_merge_on(&m, channels, 0, m2 + channels, m2 + 2 * channels, count, mean, m2);
+        status = bnorm_train_merge_on(&m, channels, 0, m2 + channels, m2 + 2 * channels, count, mean, m2);
     if (!status)
-        status = bnorm_finish_on(&m, channels, count, m2 + channels, m2 + 2 * channels, p);
+        status = bnorm_train_finish_on(&m, channels, count, m2 + channels, m2 + 2 * channels, p);
     if (!status)
-        status = bnorm_apply_on(&m, shape, p, x, y, w->executor);
+        status = bnorm_train_apply_on(&m, shape, p, x, y, w->executor);
     free(mean);
     return status;
 }
@@ -319,7 +320,7 @@ static bnorm_status call_train(const job *j, const way *w, const bnorm_shape *sh
     const bnorm_machine m = machine_of(w);
     bnorm_train_params p = { .struct_size = sizeof(p), .epsilon = j->epsilon, .momentum = 1.0f };
     size_t bytes = j->shape.channels * sizeof(float);
-    p.running_variance = BNORM_BIASED;
+    p.running_variance = BNORM_VARIANCE_BIASED;
     p.hint = w->hint;
     p.epilogue = &e;
     if (j->with_parameters) {
@@ -327,7 +328,7 @@ static bnorm_status call_train(const job *j, const way *w, const bnorm_shape *sh
         p.gamma = j->gamma;
         p.beta = j->beta;
         if (elements(&j->shape) > j->shape.channels)
-            p.running_variance = BNORM_UNBIASED;
+            p.running_variance = BNORM_VARIANCE_UNBIASED;
     }
     memcpy(r->statistics[0], j->mean, bytes);
     memcpy(r->statistics[1], j->var, bytes);
@@ -336,7 +337,7 @@ static bnorm_status call_train(const job *j, const way *w, const bnorm_shape *sh
     p.saved_mean = r->statistics[2];
     p.saved_mean_low = r->statistics[3];
     p.saved_rstd = r->statistics[4];
-    buffer workspace = workspace_for(w, shape, BNORM_TRAIN);
+    buffer workspace = workspace_for(w, shape, BNORM_OP_TRAIN);
     bnorm_status status =
         w->steps ? train_in_steps(w, shape, &p, t->x, t->out, &workspace)
                  : bnorm_train_on(&m, shape, &p, t->x, t->out, workspace.data, workspace.bytes, w->executor);
@@ -377,7 +378,7 @@ static bnorm_status call_backward(const job *j, const way *w, const bnorm_shape 
     p.epilogue = &e;
     p.dresidual = t->dresidual;
     if (frozen) {
-        p.statistics = BNORM_FROZEN_STATISTICS;
+        p.statistics = BNORM_STATISTICS_FROZEN;
         p.var = j->var;
         p.epsilon = j->epsilon;
     } else {
@@ -396,7 +397,7 @@ static bnorm_status call_backward(const job *j, const way *w, const bnorm_shape 
     void *const dx = w->unwanted & NO_DX ? NULL : t->out;
     if (frozen && !dgamma && (!e.activation || e.mask) && !w->steps)
         x = NULL; /* nothing asks for it */
-    buffer workspace = workspace_for(w, shape, BNORM_BACKWARD);
+    buffer workspace = workspace_for(w, shape, BNORM_OP_BACKWARD);
     bnorm_status status =
         w->steps ? backward_in_steps(w, shape, &p, x, t->dy, dx, &workspace)
                  : bnorm_backward_on(&m, shape, &p, x, t->dy, dx, workspace.data, workspace.bytes, w->executor);
@@ -430,9 +431,9 @@ static bool passes(const bnorm_epilogue *e, float z)
 {
     const float u = e->alpha * z;
     switch (e->activation) {
-    case BNORM_CLAMP:
+    case BNORM_ACT_CLAMP:
         return !(z <= e->alpha) && !(z >= e->beta);
-    case BNORM_HARD_SIGMOID:
+    case BNORM_ACT_HARD_SIGMOID:
         return !(u + e->beta <= 0) && !(u + e->beta >= 1);
     default:
         return !(z <= 0);
@@ -444,8 +445,8 @@ static void write_mask(const job *j, const tensor *like, const float *values, bo
 {
     bnorm_epilogue e = epilogue_of(j->op);
     const bnorm_shape *s = &j->shape;
-    if (of_y && e.activation == BNORM_HARD_SIGMOID) {
-        e.activation = BNORM_CLAMP;
+    if (of_y && e.activation == BNORM_ACT_HARD_SIGMOID) {
+        e.activation = BNORM_ACT_CLAMP;
         e.alpha = 0;
         e.beta = 1;
     }

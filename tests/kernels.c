@@ -40,8 +40,8 @@ static void free_all(buffer *b, size_t count)
 
 static bnorm_dtype any_type(trial *t)
 {
-    const bnorm_dtype type = (bnorm_dtype)random_below(&t->random, BNORM_F16 + 1);
-    return bnorm_has_type(type) ? type : BNORM_F32;
+    const bnorm_dtype type = (bnorm_dtype)random_below(&t->random, BNORM_DTYPE_F16 + 1);
+    return bnorm_has_type(type) ? type : BNORM_DTYPE_F32;
 }
 
 /* Values of a type, as floats and as what they are. */
@@ -69,7 +69,7 @@ static bool near(long double value, long double exact, long double scale, long d
     return !(fabsl(scale) < 1e38L) || fabsl(value - exact) <= unit * scale + 1e-36L;
 }
 
-/* ---- collect ---- */
+/* ---- sum_units ---- */
 
 /* How `rows` rows of `width` lanes a run lie, with gaps or without. */
 static bnorm_reach new_reach(size_t width, size_t folded, size_t rows, size_t runs, size_t gap)
@@ -83,7 +83,7 @@ static bnorm_reach new_reach(size_t width, size_t folded, size_t rows, size_t ru
 
 static bnorm_walk new_walk(size_t width, size_t rows, size_t runs, size_t x_gap, size_t dy_gap)
 {
-    bnorm_walk w = { .width = width, .folded = bnorm_folded_rows(width), .run_rows = rows, .points = rows };
+    bnorm_walk w = { .width = width, .folded = bnorm_rows_per_super_row(width), .run_rows = rows, .points = rows };
     w.run_super_rows = (rows + w.folded - 1) / w.folded;
     w.runs = runs;
     w.group_runs = (BNORM_GROUP + w.run_super_rows - 1) / w.run_super_rows;
@@ -95,7 +95,7 @@ static bnorm_walk new_walk(size_t width, size_t rows, size_t runs, size_t x_gap,
     return w;
 }
 
-static const bnorm_fusion relu = { .activation = BNORM_CLAMP, .low = 0, .high = NAN };
+static const bnorm_fusion relu = { .activation = BNORM_ACT_CLAMP, .low = 0, .high = NAN };
 
 /* Sums by their definition, of terms rounded as the contract says, and of the magnitudes of these terms. */
 typedef struct oracle_sums_of_lane {
@@ -113,7 +113,7 @@ typedef struct deviations {
     float d, e;
 } deviations;
 
-static deviations deviations_of(const bnorm_collection *c, size_t channel, float x, float dy)
+static deviations deviations_of(const bnorm_sum_job *c, size_t channel, float x, float dy)
 {
     deviations v = { x - c->pivot[channel], dy };
     if (c->terms == BNORM_CENTERED) {
@@ -125,7 +125,7 @@ static deviations deviations_of(const bnorm_collection *c, size_t channel, float
     return v;
 }
 
-static void add_terms(lane_sums *s, const bnorm_collection *c, deviations v)
+static void add_terms(lane_sums *s, const bnorm_sum_job *c, deviations v)
 {
     const long double e = bnorm_of_x(c->terms) ? (long double)v.d : (long double)v.e;
     add_term(s, 0, e);
@@ -134,7 +134,7 @@ static void add_terms(lane_sums *s, const bnorm_collection *c, deviations v)
 }
 
 /* Of a row of a super-row, if it is there. */
-static bool find_deviations(const bnorm_walk *w, const bnorm_collection *c, size_t channel, size_t super_row, size_t f,
+static bool find_deviations(const bnorm_walk *w, const bnorm_sum_job *c, size_t channel, size_t super_row, size_t f,
                             deviations *v)
 {
     const size_t unit = channel / w->width, lane = channel % w->width;
@@ -147,7 +147,7 @@ static bool find_deviations(const bnorm_walk *w, const bnorm_collection *c, size
     return row < w->run_rows;
 }
 
-static lane_sums oracle_lane(const bnorm_walk *w, const bnorm_collection *c, size_t channel)
+static lane_sums oracle_lane(const bnorm_walk *w, const bnorm_sum_job *c, size_t channel)
 {
     lane_sums sums = { { 0 }, { 0 } };
     deviations v;
@@ -160,7 +160,7 @@ static lane_sums oracle_lane(const bnorm_walk *w, const bnorm_collection *c, siz
 
 /* The same in floats, in the order of docs/numerics.md: groups of 16 super-rows, their sums, and then the rows folded.
  */
-static void ordered_lane(const bnorm_walk *w, const bnorm_collection *c, size_t channel, float *result)
+static void ordered_lane(const bnorm_walk *w, const bnorm_sum_job *c, size_t channel, float *result)
 {
     enum { MOST_ROWS = BNORM_TILE };
     float chunk[MOST_ROWS][BNORM_SUMS] = { { 0 } };
@@ -185,11 +185,11 @@ static void ordered_lane(const bnorm_walk *w, const bnorm_collection *c, size_t 
     memcpy(result, chunk[0], sizeof(chunk[0]));
 }
 
-typedef void collect_kernel(const bnorm_walk *, const bnorm_collection *);
+typedef void sum_kernel(const bnorm_walk *, const bnorm_sum_job *);
 
 /* Terms over super-rows; and over the same values in the types that c names. */
-static void check_terms(const bnorm_walk *w, bnorm_collection c, bnorm_collection typed, collect_kernel *kernel,
-                        collect_kernel *scalar, float *const out[2])
+static void check_terms(const bnorm_walk *w, bnorm_sum_job c, bnorm_sum_job typed, sum_kernel *kernel,
+                        sum_kernel *scalar, float *const out[2])
 {
     const size_t channels = c.units * w->width;
     for (int portable = 0; portable < 2; portable++) {
@@ -218,12 +218,12 @@ static void check_terms(const bnorm_walk *w, bnorm_collection c, bnorm_collectio
 }
 
 /* Where sums are of x alone, dy is x again. */
-static void check_all_terms(const bnorm_walk *w, const bnorm_collection *c, const bnorm_collection *typed,
-                            collect_kernel *kernel, collect_kernel *scalar, float *const out[2])
+static void check_all_terms(const bnorm_walk *w, const bnorm_sum_job *c, const bnorm_sum_job *typed, sum_kernel *kernel,
+                            sum_kernel *scalar, float *const out[2])
 {
     for (int terms = BNORM_DEVIATIONS; terms <= BNORM_FUSED; terms++) {
         bnorm_walk walk = *w;
-        bnorm_collection floats = *c, others = *typed;
+        bnorm_sum_job floats = *c, others = *typed;
         floats.terms = others.terms = (bnorm_terms)terms;
         if (bnorm_of_x(floats.terms)) {
             walk.dy = walk.x;
@@ -240,13 +240,13 @@ static size_t extent_of(const bnorm_reach *r, size_t units, size_t runs, size_t 
     return (units - 1) * r->unit_stride + (runs - 1) * r->run_stride + (rows - 1) * r->point_stride + width;
 }
 
-static void check_walk(trial *t, collect_kernel *kernel, collect_kernel *scalar, size_t width, size_t run_rows)
+static void check_walk(trial *t, sum_kernel *kernel, sum_kernel *scalar, size_t width, size_t run_rows)
 {
     size_t runs = 1 + random_below(&t->random, 4), units = 1 + random_below(&t->random, 3);
     size_t x_gap = random_below(&t->random, 3) == 0 ? 2 : 0, dy_gap = random_below(&t->random, 3) == 0 ? 5 : x_gap;
     const bnorm_walk w = new_walk(width, run_rows, runs, x_gap, dy_gap);
     const size_t super_rows = runs * w.run_super_rows, channels = units * width;
-    bnorm_collection c = { .fusion = &relu, .units = units, .first = random_below(&t->random, super_rows) };
+    bnorm_sum_job c = { .fusion = &relu, .units = units, .first = random_below(&t->random, super_rows) };
     const size_t most = bnorm_min(super_rows - c.first, BNORM_CHUNK);
     /* Often a group, or two super-rows more: with one more, the order is the same. */
     c.rows = random_below(&t->random, 2) ? 1 + random_below(&t->random, most)
@@ -258,7 +258,7 @@ static void check_walk(trial *t, collect_kernel *kernel, collect_kernel *scalar,
     const bnorm_dtype x_type = any_type(t), dy_type = any_type(t);
     c.x = typed_input(t, &in[4], &halves[0], extent_of(&w.x, units, runs, run_rows, width), x_type);
     c.dy = typed_input(t, &in[5], &halves[1], extent_of(&w.dy, units, runs, run_rows, width), dy_type);
-    bnorm_collection typed = c;
+    bnorm_sum_job typed = c;
     typed.x = halves[0].data;
     typed.dy = halves[1].data;
     typed.x_type = x_type;
@@ -271,10 +271,10 @@ static void check_walk(trial *t, collect_kernel *kernel, collect_kernel *scalar,
     free_all(out, 2);
 }
 
-static void check_collect(trial *t)
+static void check_sum_units(trial *t)
 {
-    check_walk(t, t->kernels->collect, t->scalar->collect, 1, t->length);
-    check_walk(t, t->kernels->collect, t->scalar->collect, t->length,
+    check_walk(t, t->kernels->sum_units, t->scalar->sum_units, 1, t->length);
+    check_walk(t, t->kernels->sum_units, t->scalar->sum_units, t->length,
                1 + random_below(&t->random, 3000 / (t->length + 10)));
 }
 
@@ -390,7 +390,7 @@ static joined oracle_join(long double before, long double mean, long double m2, 
     return j;
 }
 
-static void check_conclude_f64(trial *t)
+static void check_add_epoch_f64(trial *t)
 {
     buffer sums[2], pivots[3], total[2], state[2], expected[2], original[2];
     size_t n = t->length;
@@ -407,10 +407,10 @@ static void check_conclude_f64(trial *t)
     copies(t, expected, state, 2);
     copies(t, original, state, 2);
     const double *s = total[0].data, *q = total[1].data, *mean = state[0].data, *m2 = state[1].data;
-    t->kernels->conclude_f64(n, before, count, sum, sum_sq, with_total ? s : NULL, with_total ? q : NULL, pivot,
-                             state[0].data, state[1].data);
-    t->scalar->conclude_f64(n, before, count, sum, sum_sq, with_total ? s : NULL, with_total ? q : NULL, pivots[1].data,
-                            expected[0].data, expected[1].data);
+    t->kernels->add_epoch_f64(n, before, count, sum, sum_sq, with_total ? s : NULL, with_total ? q : NULL, pivot,
+                              state[0].data, state[1].data);
+    t->scalar->add_epoch_f64(n, before, count, sum, sum_sq, with_total ? s : NULL, with_total ? q : NULL,
+                             pivots[1].data, expected[0].data, expected[1].data);
     for (int i = 0; i < 2; i++)
         check(same_doubles(state[i].data, expected[i].data, n), "moments have other bits than portable C");
     check(same_bits(pivot, pivots[1].data, n), "pivots have other bits than portable C");
@@ -798,7 +798,7 @@ static void check_types(const float *expected, const void *y, bnorm_dtype type, 
 }
 
 /* With and without stores past the caches, which must be aligned: flush at the end, y begins at any lane. */
-static void check_apply_planes(trial *t)
+static void check_map_planes(trial *t)
 {
     size_t width = plane_widths[random_below(&t->random, PLANE_WIDTHS)], points = (t->length + width - 1) / width;
     bnorm_planes p = { .width = width, .lanes = points * width, .units = 1 + random_below(&t->random, 9) };
@@ -814,17 +814,17 @@ static void check_apply_planes(trial *t)
     p.job.stream = random_below(&t->random, 2);
     if (random_below(&t->random, 2)) {
         const size_t fetched = random_below(&t->random, p.units); /* beside the first, the units at the end */
-        p.job.fetch_until = fetched * p.lanes;
-        p.job.x_fetch = p.job.dy_fetch = (p.units - fetched) * p.lanes;
+        p.job.prefetch_until = fetched * p.lanes;
+        p.job.x_prefetch = p.job.dy_prefetch = (p.units - fetched) * p.lanes;
     }
     p.job.fusion = random_below(&t->random, 2) ? &relu : NULL;
     p.job.x = p.job.map == BNORM_FROZEN && !p.job.fusion ? NULL : x;
     p.job.dy = p.job.map == BNORM_NORMALISE ? NULL : dy;
     p.job.y = expected;
-    t->scalar->apply_planes(&p);
+    t->scalar->map_planes(&p);
     p.job.y = y;
-    t->kernels->apply_planes(&p);
-    t->kernels->drain();
+    t->kernels->map_planes(&p);
+    t->kernels->store_fence();
     const lines l = { p.job.map, p.job.fusion, p.units, p.lanes, p.lanes,          x,    dy,
                       p.lanes,   p.lanes,      p.lanes, p.job.k, channel_in_plane, width };
     check_lines(&l, y, expected);
@@ -837,14 +837,14 @@ static void check_apply_planes(trial *t)
     typed.job.x = p.job.x ? halves[0].data : NULL;
     typed.job.dy = p.job.dy ? halves[1].data : NULL;
     typed.job.y = halves[2].data;
-    t->kernels->apply_planes(&typed);
-    t->kernels->drain();
+    t->kernels->map_planes(&typed);
+    t->kernels->store_fence();
     check_types(expected, typed.job.y, typed.job.y_type, p.units, p.lanes, p.lanes);
     bool in_dy = !p.job.x || (p.job.dy && random_below(&t->random, 2));
     memcpy(y, in_dy ? dy : x, count * sizeof(float));
     *(in_dy ? &p.job.dy : &p.job.x) = y;
     p.job.stream = false;
-    t->kernels->apply_planes(&p);
+    t->kernels->map_planes(&p);
     check_in_place(y, expected, p.units, p.lanes, p.lanes);
     free_all(in, 2);
     free_all(halves, 3);
@@ -852,7 +852,7 @@ static void check_apply_planes(trial *t)
     free_all(out, 2);
 }
 
-static void check_apply_rows(trial *t)
+static void check_map_rows(trial *t)
 {
     size_t n = t->length, rows = 1 + random_below(&t->random, 2000 / (n + 50) + 9);
     size_t stride = n + (random_below(&t->random, 3) ? 0 : 3), count = (rows - 1) * stride + n;
@@ -872,10 +872,10 @@ static void check_apply_rows(trial *t)
     r.job.x = r.job.map == BNORM_FROZEN && !r.job.fusion ? NULL : x;
     r.job.dy = r.job.map == BNORM_NORMALISE ? NULL : dy;
     r.job.y = expected;
-    t->scalar->apply_rows(&r);
+    t->scalar->map_rows(&r);
     r.job.y = y;
-    t->kernels->apply_rows(&r);
-    t->kernels->drain();
+    t->kernels->map_rows(&r);
+    t->kernels->store_fence();
     const lines l = { r.job.map, r.job.fusion, rows,   n,       r.used,         x, dy,
                       stride,    r.dy_stride,  stride, r.job.k, channel_in_row, n };
     check_lines(&l, y, expected);
@@ -888,15 +888,15 @@ static void check_apply_rows(trial *t)
     typed.job.x = r.job.x ? halves[0].data : NULL;
     typed.job.dy = r.job.dy ? halves[1].data : NULL;
     typed.job.y = halves[2].data;
-    t->kernels->apply_rows(&typed);
-    t->kernels->drain();
+    t->kernels->map_rows(&typed);
+    t->kernels->store_fence();
     check_types(expected, typed.job.y, typed.job.y_type, rows, n, stride);
     bool in_dy = r.job.dy && r.dy_stride == stride && (!r.job.x || random_below(&t->random, 2));
     if (in_dy || r.job.x) {
         memcpy(y, in_dy ? dy : x, count * sizeof(float));
         *(in_dy ? &r.job.dy : &r.job.x) = y;
         r.job.stream = false;
-        t->kernels->apply_rows(&r);
+        t->kernels->map_rows(&r);
         check_in_place(y, expected, rows, n, stride);
     }
     free_all(in, 2);
@@ -906,8 +906,8 @@ static void check_apply_rows(trial *t)
 }
 
 /*
- * Another thread, told by a plain store after a drain, must see what was streamed: rounds go to and fro, each with
- * other values, of which the first and the last lie in lines that are not filled.
+ * Another thread, told by a plain store after a store_fence, must see what was streamed: rounds go to and fro, each
+ * with other values, of which the first and the last lie in lines that are not filled.
  */
 typedef struct reader {
     const float *y;
@@ -938,7 +938,7 @@ static void *read_rounds(void *argument)
     return NULL;
 }
 
-static void check_drain(trial *t)
+static void check_store_fence(trial *t)
 {
     if (t->class != INPUT_normal || t->length % 16 != 8 || t->length > 64)
         return;
@@ -954,8 +954,8 @@ static void check_drain(trial *t)
     for (unsigned round = 1; round <= r.rounds; round++) {
         for (size_t i = 0; i < t->length; i++)
             x[i] = (float)round;
-        t->kernels->apply_planes(&p);
-        t->kernels->drain();
+        t->kernels->map_planes(&p);
+        t->kernels->store_fence();
         atomic_store_explicit(&r.told, round, memory_order_release);
         wait_for(&r.done, round);
     }
@@ -993,9 +993,9 @@ static void check_lengths(trial *t, size_t kernel)
 static void check_folding(void)
 {
     for (size_t width = 1; width < 5000; width++) {
-        size_t rows = bnorm_folded_rows(width);
-        check_context("bnorm_folded_rows(%zu)", width);
-        check(rows == 1 || rows * width <= BNORM_MAX_FOLDED, "a super-row is too wide");
+        size_t rows = bnorm_rows_per_super_row(width);
+        check_context("bnorm_rows_per_super_row(%zu)", width);
+        check(rows == 1 || rows * width <= BNORM_MAX_SUPER_ROW, "a super-row is too wide");
         check(rows * width * 8 >= (rows * width + BNORM_TILE - 1) / BNORM_TILE * BNORM_TILE * 7, "lanes are wasted");
     }
 }

@@ -55,7 +55,7 @@ static void apply_plane(const bnorm_kernels *kernels, const float *x, float *y, 
                              .width = 1,
                              .units = 1,
                              .lanes = lanes };
-    kernels->apply_planes(&p);
+    kernels->map_planes(&p);
 }
 
 static void apply_row(const bnorm_kernels *kernels, const float *x, float *y, size_t lanes, size_t at,
@@ -70,7 +70,7 @@ static void apply_row(const bnorm_kernels *kernels, const float *x, float *y, si
                            .used = lanes,
                            .x_stride = lanes,
                            .y_stride = lanes };
-    kernels->apply_rows(&r);
+    kernels->map_rows(&r);
 }
 
 /* A run of `lanes` bits from `at` on; the first byte of it or the last is where another task has bits, too. */
@@ -79,7 +79,7 @@ static void check_run(const bnorm_kernels *kernels, apply_run *apply, size_t at,
     const size_t end = at + lanes, bytes = (end + 7) / 8;
     unsigned char *const mask = pages + page - (last ? bytes - 1 : 0), before[LONGEST / 8 + 2] = { 0xa5, 0x5a, 0xc3 };
     float x[LONGEST], y[LONGEST];
-    const bnorm_fusion relu = { .activation = BNORM_CLAMP, .low = 0, .high = NAN, .mask = mask };
+    const bnorm_fusion relu = { .activation = BNORM_ACT_CLAMP, .low = 0, .high = NAN, .mask = mask };
     for (size_t l = 0; l < lanes; l++)
         x[l] = l * l % 7 < 3 ? 1.0f : -1.0f;
     memcpy(mask, before, bytes);

@@ -38,7 +38,7 @@ typedef struct outcome {
     kept k;
 } outcome;
 
-static const bnorm_epilogue relu = { .struct_size = sizeof(relu), .activation = BNORM_RELU };
+static const bnorm_epilogue relu = { .struct_size = sizeof(relu), .activation = BNORM_ACT_RELU };
 
 static bnorm_train_params train_params(const data *d, kept *k, const bnorm_epilogue *epilogue)
 {
@@ -124,7 +124,7 @@ static void train_share(const data *d, const bnorm_shape *shape, const way *w, s
     const bnorm_train_params p = train_params(d, &o->k, w->epilogue);
     tensor x = { 0 }, y = { 0 };
     size_t size;
-    void *workspace = workspace_new(shape, BNORM_TRAIN, &size);
+    void *workspace = workspace_new(shape, BNORM_OP_TRAIN, &size);
     if (shape->batch) {
         x = tensor_new(shape, shape->in, FLUSH_END, d->x + at);
         y = w->in_place ? x : tensor_new(shape, shape->out, FLUSH_START, NULL);
@@ -145,7 +145,7 @@ static void backward_share(const data *d, const bnorm_shape *shape, const way *w
     const bnorm_backward_params p = backward_params(d, &o->k, w->epilogue);
     tensor x = { 0 }, dy = { 0 }, dx = { 0 };
     size_t size;
-    void *workspace = workspace_new(shape, BNORM_BACKWARD, &size);
+    void *workspace = workspace_new(shape, BNORM_OP_BACKWARD, &size);
     if (shape->batch) {
         x = tensor_new(shape, shape->in, FLUSH_END, d->x + at);
         dy = tensor_new(shape, shape->out, FLUSH_END, d->dy + at);
@@ -185,8 +185,8 @@ static void check_near(const outcome *o, const outcome *whole, const share *s, c
             statistics_right &&
             fabs((double)a->running_var[c] - (double)b->running_var[c]) <= 3e-6 * (double)b->running_var[c] &&
             fabs((double)a->running_mean[c] - (double)b->running_mean[c]) <= 3e-6 * std + 2e-7 * mean;
-        gradients_right = gradients_right && near(a->dgamma[c], b->dgamma[c], 1e-4, BNORM_F32) &&
-                          near(a->dbeta[c], b->dbeta[c], 1e-4, BNORM_F32);
+        gradients_right = gradients_right && near(a->dgamma[c], b->dgamma[c], 1e-4, BNORM_DTYPE_F32) &&
+                          near(a->dbeta[c], b->dbeta[c], 1e-4, BNORM_DTYPE_F32);
     }
     check(y_right, "y is not that of one process");
     check(dx_right, "dx is not that of one process");
@@ -252,16 +252,19 @@ static void check_classes(random_state *r)
     static const input_class classes[] = { INPUT_normal, INPUT_offset_1e4, INPUT_offset_1e6, INPUT_step };
     /* Where blocks are 0, processes have layouts of their own. */
     static const way ways[] = {
-        { 1, BNORM_F32, BNORM_F32, false, NULL },         { CHANNELS, BNORM_F32, BNORM_F32, true, NULL },
-        { 8, BNORM_F32, BNORM_F32, false, &relu },        { 0, BNORM_F32, BNORM_F32, false, NULL },
-        { CHANNELS, BNORM_BF16, BNORM_F32, false, NULL }, { 1, BNORM_F16, BNORM_F16, true, NULL },
+        { 1, BNORM_DTYPE_F32, BNORM_DTYPE_F32, false, NULL },
+        { CHANNELS, BNORM_DTYPE_F32, BNORM_DTYPE_F32, true, NULL },
+        { 8, BNORM_DTYPE_F32, BNORM_DTYPE_F32, false, &relu },
+        { 0, BNORM_DTYPE_F32, BNORM_DTYPE_F32, false, NULL },
+        { CHANNELS, BNORM_DTYPE_BF16, BNORM_DTYPE_F32, false, NULL },
+        { 1, BNORM_DTYPE_F16, BNORM_DTYPE_F16, true, NULL },
     };
     static data d;
     static outcome whole;
     for (size_t c = 0; c < sizeof(classes) / sizeof(*classes); c++)
         for (size_t i = 0; i < sizeof(ways) / sizeof(*ways); i++) {
             way w = ways[i];
-            if ((w.in != BNORM_F32 && c > 0) || !bnorm_has_type(w.in))
+            if ((w.in != BNORM_DTYPE_F32 && c > 0) || !bnorm_has_type(w.in))
                 continue;
             w.block = w.block ? w.block : rank % 2 ? 1 : CHANNELS;
             draw_data(&d, classes[c], w.in, w.out, r);
@@ -280,7 +283,7 @@ static void check_single_values(void)
     char workspace[4096];
     bnorm_shape shape = bnorm_nchw(1, 1, 1);
     bnorm_train_params p = { .struct_size = sizeof(p), .momentum = 1, .running_mean = &mean, .running_var = &var };
-    const bnorm_status expected = processes > 1 ? BNORM_OK : BNORM_SINGLE_VALUE;
+    const bnorm_status expected = processes > 1 ? BNORM_OK : BNORM_ERROR_SINGLE_VALUE;
     const float n = (float)processes;
     check_context("a value in each of %d processes", processes);
     check(bnorm_mpi_train(MPI_COMM_WORLD, &shape, &p, &value, &y, workspace, sizeof(workspace), NULL) == expected,
@@ -292,10 +295,10 @@ static void check_single_values(void)
     mean = var = 5;
     check_context("one value in %d processes", processes);
     check(bnorm_mpi_train(MPI_COMM_WORLD, &shape, &p, &value, &y, workspace, sizeof(workspace), NULL) ==
-                  BNORM_SINGLE_VALUE &&
+                  BNORM_ERROR_SINGLE_VALUE &&
               y == 7 && mean == 5 && var == 5,
           "another status, or something was written");
-    p.running_variance = BNORM_BIASED;
+    p.running_variance = BNORM_VARIANCE_BIASED;
     check(bnorm_mpi_train(MPI_COMM_WORLD, &shape, &p, &value, &y, workspace, sizeof(workspace), NULL) == BNORM_OK &&
               mean == n - 1 && var == 0,
           "the biased variance is asked for, and not given");
@@ -311,12 +314,12 @@ static void check_single_values(void)
 static void check_failures(void)
 {
     enum { NO_X, NO_WORKSPACE, SMALL_WORKSPACE, NO_PARAMS, WRONG_EPSILON, OVERLAP, NOTHING, CASES };
-    static const bnorm_status expected[CASES] = { BNORM_NULL_POINTER,
-                                                  BNORM_NULL_POINTER,
-                                                  BNORM_SMALL_WORKSPACE,
-                                                  BNORM_NULL_POINTER,
-                                                  BNORM_BAD_EPSILON,
-                                                  BNORM_OVERLAP,
+    static const bnorm_status expected[CASES] = { BNORM_ERROR_NULL_POINTER,
+                                                  BNORM_ERROR_NULL_POINTER,
+                                                  BNORM_ERROR_WORKSPACE_SIZE,
+                                                  BNORM_ERROR_NULL_POINTER,
+                                                  BNORM_ERROR_EPSILON,
+                                                  BNORM_ERROR_OVERLAP,
                                                   BNORM_OK };
     static float x[6 * 4] = { 1, 2, 3 }, y[6 * 4], canary[6 * 4];
     static char workspace[1 << 12];
@@ -333,8 +336,8 @@ static void check_failures(void)
             bnorm_status status, mine = expected[here];
             t.running_mean = running;
             if (backward && here == WRONG_EPSILON) {
-                b.statistics = (bnorm_source)7;
-                mine = BNORM_BAD_STATISTICS;
+                b.statistics = (bnorm_statistics)7;
+                mine = BNORM_ERROR_STATISTICS;
             }
             memset(y, 0x5a, sizeof(y));
             memcpy(canary, y, sizeof(y));
@@ -346,7 +349,7 @@ static void check_failures(void)
                                          NULL);
             check_context("%s, process %d of %d, failure %d of the last: %s", backward ? "backward" : "train", rank,
                           processes, wrong, bnorm_status_string(status));
-            check(status == (here == NOTHING && wrong != NOTHING ? BNORM_PEER_FAILED : mine), "another status");
+            check(status == (here == NOTHING && wrong != NOTHING ? BNORM_ERROR_PEER : mine), "another status");
             const bool written = memcmp(y, canary, sizeof(y)) != 0 || running[0] != 5;
             check(written == (status == BNORM_OK), "what was written is not what the status says");
         }

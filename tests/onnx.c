@@ -58,7 +58,8 @@ static void run_inference(const struct onnx_vector *vector, const tensor *x, con
 static void run_training(const struct onnx_vector *vector, const tensor *x, const tensor *y)
 {
     size_t statistics_size = vector->channels * sizeof(float), workspace_size = 0;
-    check(bnorm_workspace_size(&x->shape, BNORM_TRAIN, NULL, &workspace_size) == BNORM_OK, "status of workspace_size");
+    check(bnorm_workspace_size(&x->shape, BNORM_OP_TRAIN, NULL, &workspace_size) == BNORM_OK,
+          "status of workspace_size");
     buffer mean = buffer_new(statistics_size, FLUSH_END), var = buffer_new(statistics_size, FLUSH_END);
     buffer workspace = buffer_new(workspace_size, FLUSH_END);
     bnorm_train_params params = {
@@ -67,7 +68,7 @@ static void run_training(const struct onnx_vector *vector, const tensor *x, cons
         .beta = vector->beta,
         .epsilon = vector->epsilon,
         .momentum = 1 - vector->momentum,
-        .running_variance = BNORM_BIASED,
+        .running_variance = BNORM_VARIANCE_BIASED,
         .running_mean = memcpy(mean.data, vector->mean, statistics_size),
         .running_var = memcpy(var.data, vector->var, statistics_size),
     };

@@ -62,33 +62,33 @@ long double oracle_activation(const bnorm_epilogue *e, long double z)
         return fabsl(there) > 100 ? copysignl(z, there) : there;
     }
     switch (e->activation) {
-    case BNORM_IDENTITY:
+    case BNORM_ACT_IDENTITY:
         return z;
-    case BNORM_RELU:
+    case BNORM_ACT_RELU:
         return fmaxl(z, 0);
-    case BNORM_CLAMP:
+    case BNORM_ACT_CLAMP:
         return fminl(fmaxl(z, alpha), beta);
-    case BNORM_LEAKY_RELU:
+    case BNORM_ACT_LEAKY_RELU:
         return z > 0 ? z : alpha * z;
-    case BNORM_HARD_SIGMOID:
+    case BNORM_ACT_HARD_SIGMOID:
         return fminl(fmaxl(alpha * z + beta, 0), 1);
-    case BNORM_HARD_SWISH:
+    case BNORM_ACT_HARD_SWISH:
         return z * fminl(fmaxl(z + 3, 0), 6) / 6;
-    case BNORM_SIGMOID:
+    case BNORM_ACT_SIGMOID:
         return logistic(z);
-    case BNORM_SILU:
+    case BNORM_ACT_SILU:
         return z * logistic(z);
-    case BNORM_TANH:
+    case BNORM_ACT_TANH:
         return tanhl(z);
-    case BNORM_GELU:
+    case BNORM_ACT_GELU:
         return z * below(z);
-    case BNORM_GELU_TANH:
+    case BNORM_ACT_GELU_TANH:
         return z * logistic(gelu_2u(z));
-    case BNORM_ELU:
+    case BNORM_ACT_ELU:
         return z > 0 ? z : alpha * expm1l(z);
-    case BNORM_SOFTPLUS:
+    case BNORM_ACT_SOFTPLUS:
         return log_1_exp(z);
-    case BNORM_MISH:
+    case BNORM_ACT_MISH:
         return z * tanhl(log_1_exp(z));
     }
     return (long double)NAN;
@@ -100,34 +100,34 @@ long double oracle_slope(const bnorm_epilogue *e, long double z)
     if (isinf(z))
         return oracle_slope(e, copysignl(far, z));
     switch (e->activation) {
-    case BNORM_IDENTITY:
+    case BNORM_ACT_IDENTITY:
         return 1;
-    case BNORM_RELU:
+    case BNORM_ACT_RELU:
         return !(z <= 0);
-    case BNORM_CLAMP:
+    case BNORM_ACT_CLAMP:
         return !(z <= alpha) && !(z >= beta);
-    case BNORM_LEAKY_RELU:
+    case BNORM_ACT_LEAKY_RELU:
         return !(z <= 0) ? 1 : alpha;
-    case BNORM_HARD_SIGMOID:
+    case BNORM_ACT_HARD_SIGMOID:
         return !(alpha * z + beta <= 0) && !(alpha * z + beta >= 1) ? alpha : 0;
-    case BNORM_HARD_SWISH:
+    case BNORM_ACT_HARD_SWISH:
         return z <= -3 ? 0 : z >= 3 ? 1 : (2 * z + 3) / 6;
-    case BNORM_SIGMOID:
+    case BNORM_ACT_SIGMOID:
         return s * logistic(-z);
-    case BNORM_SILU:
+    case BNORM_ACT_SILU:
         return s * (1 + z * logistic(-z));
-    case BNORM_TANH:
+    case BNORM_ACT_TANH:
         return 4 * logistic(2 * z) * logistic(-2 * z);
-    case BNORM_GELU:
+    case BNORM_ACT_GELU:
         return below(z) + z * expl(-z * z / 2) / sqrtl(2 * pi);
-    case BNORM_GELU_TANH:
+    case BNORM_ACT_GELU_TANH:
         return logistic(gelu_2u(z)) *
                (1 + z * logistic(-gelu_2u(z)) * 2 * sqrtl(2 / pi) * (1 + 3 * gelu_cubic * z * z));
-    case BNORM_ELU:
+    case BNORM_ACT_ELU:
         return z > 0 ? 1 : alpha * expl(z);
-    case BNORM_SOFTPLUS:
+    case BNORM_ACT_SOFTPLUS:
         return s;
-    case BNORM_MISH:
+    case BNORM_ACT_MISH:
         return tanhl(log_1_exp(z)) + z * s * (1 - tanhl(log_1_exp(z)) * tanhl(log_1_exp(z)));
     }
     return (long double)NAN;

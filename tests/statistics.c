@@ -69,7 +69,7 @@ static error error_of(const float *x, size_t count, void *workspace, size_t size
 {
     const bnorm_shape shape = bnorm_nchw(1, 1, count);
     double mean, m2;
-    const bnorm_status status = bnorm_collect(&shape, x, &mean, &m2, workspace, size, NULL);
+    const bnorm_status status = bnorm_train_collect(&shape, x, &mean, &m2, workspace, size, NULL);
     if (!check(status == BNORM_OK, bnorm_status_string(status)))
         return (error){ 0, 0 };
     const oracle_moments m = oracle_channel(x, 1, 1, count, 0);
@@ -91,7 +91,7 @@ static void search(size_t tries)
     error worst = { 0, 0 };
     uint64_t worst_seed = 0;
     check_context("bnorm_workspace_size");
-    check(bnorm_workspace_size(&most, BNORM_TRAIN, NULL, &size) == BNORM_OK, "no workspace");
+    check(bnorm_workspace_size(&most, BNORM_OP_TRAIN, NULL, &size) == BNORM_OK, "no workspace");
     void *workspace = malloc(size);
     for (size_t i = 0; i < tries + FOUND; i++) {
         const uint64_t seed = i < FOUND ? found[i] : (check_seed() + i) << 16;
@@ -259,7 +259,7 @@ static void train(const float *x, size_t count, float epsilon, float momentum, o
                                    .beta = &beta_given,
                                    .epsilon = epsilon,
                                    .momentum = momentum,
-                                   .running_variance = BNORM_BIASED,
+                                   .running_variance = BNORM_VARIANCE_BIASED,
                                    .running_mean = &o->running[0],
                                    .running_var = &o->running[1],
                                    .saved_mean = &o->mean,
@@ -378,10 +378,10 @@ static void check_overflow(outcome *o)
                              .saved_mean = &saved[0],
                              .saved_mean_low = &saved[1],
                              .saved_rstd = &saved[2] };
-    check_context("bnorm_finish of a variance that is no float");
-    check(bnorm_finish(1, 10, &mean, &m2, &p) == BNORM_OK && running == 5, "the running mean changed");
+    check_context("bnorm_train_finish of a variance that is no float");
+    check(bnorm_train_finish(1, 10, &mean, &m2, &p) == BNORM_OK && running == 5, "the running mean changed");
     p.momentum = 1;
-    check(bnorm_finish(1, 10, &mean, &m2, &p) == BNORM_OK && running == 1, "the batch's own mean is not stored");
+    check(bnorm_train_finish(1, 10, &mean, &m2, &p) == BNORM_OK && running == 1, "the batch's own mean is not stored");
 }
 
 int main(int argc, char **argv)

@@ -15,7 +15,7 @@ static const uint16_t canary = 0x7fed;
 /* Floats are by far the most: without calls. */
 static inline void put(void *elements, bnorm_dtype type, size_t i, float value)
 {
-    if (type == BNORM_F32)
+    if (type == BNORM_DTYPE_F32)
         ((float *)elements)[i] = value;
     else
         ((uint16_t *)elements)[i] = halve(type, value);
@@ -23,12 +23,12 @@ static inline void put(void *elements, bnorm_dtype type, size_t i, float value)
 
 static inline float get(const void *elements, bnorm_dtype type, size_t i)
 {
-    return type == BNORM_F32 ? ((const float *)elements)[i] : of_half(type, ((const uint16_t *)elements)[i]);
+    return type == BNORM_DTYPE_F32 ? ((const float *)elements)[i] : of_half(type, ((const uint16_t *)elements)[i]);
 }
 
 static inline void put_canary(void *elements, bnorm_dtype type, size_t i)
 {
-    if (type == BNORM_F32)
+    if (type == BNORM_DTYPE_F32)
         memcpy((float *)elements + i, &wide_canary, sizeof(wide_canary));
     else
         ((uint16_t *)elements)[i] = canary;
@@ -36,8 +36,8 @@ static inline void put_canary(void *elements, bnorm_dtype type, size_t i)
 
 static inline bool is_canary(const void *elements, bnorm_dtype type, size_t i)
 {
-    return type == BNORM_F32 ? memcmp((const float *)elements + i, &wide_canary, sizeof(wide_canary)) == 0
-                             : ((const uint16_t *)elements)[i] == canary;
+    return type == BNORM_DTYPE_F32 ? memcmp((const float *)elements + i, &wide_canary, sizeof(wide_canary)) == 0
+                                   : ((const uint16_t *)elements)[i] == canary;
 }
 
 static size_t blocks_of(const bnorm_shape *s)

@@ -26,7 +26,7 @@ typedef struct outputs {
 
 static bnorm_status call_all(const bnorm_shape *shape, const bnorm_executor *executor, outputs *o, char *workspace)
 {
-    const bnorm_epilogue relu = { .struct_size = sizeof(relu), .activation = BNORM_RELU };
+    const bnorm_epilogue relu = { .struct_size = sizeof(relu), .activation = BNORM_ACT_RELU };
     const bnorm_infer_params infer = { .struct_size = sizeof(infer), .mean = parameters[0], .var = parameters[1] };
     const bnorm_train_params train = { .struct_size = sizeof(train),
                                        .gamma = parameters[2],

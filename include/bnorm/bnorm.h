@@ -36,25 +36,35 @@ extern "C" {
 /* What a call answers. Anything but BNORM_OK means that nothing was written. */
 typedef enum bnorm_status {
     BNORM_OK = 0,
-    BNORM_NULL_POINTER, /* a required pointer is NULL */
-    BNORM_BAD_STRUCT_SIZE, /* a struct_size is not one that this version knows */
-    BNORM_BAD_SHAPE, /* channels or block is 0, or the tensor is larger than an address can reach */
-    BNORM_BAD_STRIDE, /* strides make elements of one tensor coincide */
-    BNORM_MISALIGNED, /* a pointer is not aligned to its element */
-    BNORM_OVERLAP, /* an output overlaps another argument other than exactly in place */
-    BNORM_BAD_EPSILON, /* epsilon is negative, infinite or NaN */
-    BNORM_BAD_MOMENTUM, /* momentum is outside [0, 1] or NaN */
-    BNORM_BAD_VARIANCE, /* not one of bnorm_variance */
-    BNORM_SINGLE_VALUE, /* one value a channel has no unbiased variance; ask for BNORM_BIASED to train on it */
-    BNORM_BAD_EXECUTOR, /* an executor without a function, or of width 0 */
-    BNORM_SMALL_WORKSPACE, /* workspace_size is below what bnorm_workspace_size says */
-    BNORM_UNKNOWN_ISA, /* no such ISA, or it does not run on this CPU */
-    BNORM_UNSUPPORTED, /* understood, but not offered by this version or build */
-    BNORM_BAD_HINT, /* not one of bnorm_hint */
-    BNORM_BAD_STATISTICS, /* not one of bnorm_source */
-    BNORM_BAD_ACTIVATION, /* not one of bnorm_activation, out of its parameters' range, or a mask that cannot tell it */
-    BNORM_PEER_FAILED, /* bnorm/mpi.h: another process that shares the batch failed */
-    BNORM_COMMUNICATION_FAILED /* bnorm/mpi.h: MPI answered with an error */
+
+    /* Memory. */
+    BNORM_ERROR_NULL_POINTER = 1, /* a required pointer is NULL */
+    BNORM_ERROR_ALIGNMENT = 2, /* a pointer is not aligned to its element */
+    BNORM_ERROR_OVERLAP = 3, /* an output overlaps another argument other than exactly in place */
+    BNORM_ERROR_WORKSPACE_SIZE = 4, /* workspace_size is below what bnorm_workspace_size says */
+
+    /* Descriptions. */
+    BNORM_ERROR_STRUCT_SIZE = 10, /* a struct_size is not one that this version knows */
+    BNORM_ERROR_SHAPE = 11, /* channels or block is 0, or the tensor is larger than an address can reach */
+    BNORM_ERROR_STRIDE = 12, /* strides make elements of one tensor coincide */
+    BNORM_ERROR_EXECUTOR = 13, /* an executor without a function, or of width 0 */
+
+    /* Parameters. */
+    BNORM_ERROR_EPSILON = 20, /* epsilon is negative, infinite or NaN */
+    BNORM_ERROR_MOMENTUM = 21, /* momentum is outside [0, 1] or NaN */
+    BNORM_ERROR_VARIANCE = 22, /* not one of bnorm_variance */
+    BNORM_ERROR_STATISTICS = 23, /* not one of bnorm_statistics */
+    BNORM_ERROR_HINT = 24, /* not one of bnorm_hint */
+    BNORM_ERROR_ACTIVATION = 25, /* not one of bnorm_activation, out of its range, or a mask that cannot tell it */
+
+    /* What cannot be done. */
+    BNORM_ERROR_SINGLE_VALUE = 30, /* one value per channel has no unbiased variance */
+    BNORM_ERROR_ISA = 31, /* no such ISA, or it does not run on this CPU */
+    BNORM_ERROR_UNSUPPORTED = 32, /* understood, but not offered by this version or build */
+
+    /* bnorm/mpi.h. */
+    BNORM_ERROR_PEER = 40, /* another process that shares the batch failed */
+    BNORM_ERROR_COMMUNICATION = 41 /* MPI answered with an error */
 } bnorm_status;
 
 /* A short English sentence for a status, for a log; never NULL. */
@@ -71,9 +81,9 @@ BNORM_API const char *bnorm_version(void);
  * whatever the tensors are.
  */
 typedef enum bnorm_dtype {
-    BNORM_F32 = 0, /* float */
-    BNORM_BF16 = 1, /* bfloat16: the upper half of a float */
-    BNORM_F16 = 2 /* IEEE 754 binary16 */
+    BNORM_DTYPE_F32 = 0, /* float */
+    BNORM_DTYPE_BF16 = 1, /* bfloat16: the upper half of a float */
+    BNORM_DTYPE_F16 = 2 /* IEEE 754 binary16 */
 } bnorm_dtype;
 
 /*
@@ -116,7 +126,7 @@ static inline bnorm_shape bnorm_blocked(size_t batch, size_t channels, size_t po
 {
     bnorm_layout dense;
     bnorm_shape shape;
-    dense.dtype = BNORM_F32;
+    dense.dtype = BNORM_DTYPE_F32;
     dense.image_stride = dense.block_stride = dense.point_stride = 0;
     shape.struct_size = sizeof(shape);
     shape.batch = batch;
@@ -163,9 +173,9 @@ typedef struct bnorm_executor {
  * other stores begin with, but what comes next must then fetch y from memory. In place, and on ARM, y is always kept.
  */
 typedef enum bnorm_hint {
-    BNORM_AUTO = 0, /* past the caches where the tensors exceed half of the largest cache */
-    BNORM_KEEP = 1, /* y is read again soon */
-    BNORM_STREAM = 2 /* y is not read again soon, or there is much else in the caches */
+    BNORM_HINT_AUTO = 0, /* past the caches where the tensors exceed half of the largest cache */
+    BNORM_HINT_KEEP = 1, /* y is read again soon */
+    BNORM_HINT_STREAM = 2 /* y is not read again soon, or there is much else in the caches */
 } bnorm_hint;
 
 /*
@@ -180,40 +190,42 @@ BNORM_API void bnorm_set_cache_sizes(size_t core, size_t shared);
 
 /*
  * y of z, the normalised, scaled and shifted value to which the residual was added. NaN stays NaN, and +-Inf gives the
- * limit. Those marked S go through SLEEF: BNORM_UNSUPPORTED where the library was built without it, and in portable C
- * on an x86 CPU without AVX2 and FMA. Their accuracy stands in docs/numerics.md.
+ * limit. Those marked S go through SLEEF: BNORM_ERROR_UNSUPPORTED where the library was built without it, and in
+ * portable C on an x86 CPU without AVX2 and FMA. Their accuracy stands in docs/numerics.md.
  */
 typedef enum bnorm_activation {
-    BNORM_IDENTITY = 0,
-    BNORM_RELU = 1, /* max(z, 0) (Nair and Hinton 2010) */
-    BNORM_CLAMP = 2, /* min(max(z, alpha), beta), alpha <= beta; ReLU6 is from 0 to 6 */
-    BNORM_LEAKY_RELU = 3, /* z > 0 ? z : alpha * z (Maas, Hannun and Ng 2013) */
-    BNORM_HARD_SIGMOID = 4, /* min(max(alpha * z + beta, 0), 1), alpha > 0; PyTorch: 1/6 and 1/2, ONNX: 0.2 and 1/2 */
-    BNORM_HARD_SWISH = 5, /* z * min(max(z + 3, 0), 6) / 6 (Howard et al. 2019) */
-    BNORM_SIGMOID = 6, /* S: 1 / (1 + exp(-z)) */
-    BNORM_SILU = 7, /* S: z / (1 + exp(-z)), also named Swish (Ramachandran, Zoph and Le 2017) */
-    BNORM_TANH = 8, /* S: tanh(z) */
-    BNORM_GELU = 9, /* S: z / 2 * (1 + erf(z / sqrt(2))) (Hendrycks and Gimpel 2016) */
-    BNORM_GELU_TANH = 10, /* S: z / 2 * (1 + tanh(sqrt(2 / pi) * (z + 0.044715 * z^3))) (the same) */
-    BNORM_ELU = 11, /* S: z > 0 ? z : alpha * (exp(z) - 1) (Clevert, Unterthiner and Hochreiter 2015) */
-    BNORM_SOFTPLUS = 12, /* S: log(1 + exp(z)) (Dugas et al. 2001) */
-    BNORM_MISH = 13 /* S: z * tanh(log(1 + exp(z))) (Misra 2019) */
+    BNORM_ACT_IDENTITY = 0,
+    BNORM_ACT_RELU = 1, /* max(z, 0) (Nair and Hinton 2010) */
+    BNORM_ACT_CLAMP = 2, /* min(max(z, alpha), beta), alpha <= beta; ReLU6 is from 0 to 6 */
+    BNORM_ACT_LEAKY_RELU = 3, /* z > 0 ? z : alpha * z (Maas, Hannun and Ng 2013) */
+    BNORM_ACT_HARD_SIGMOID =
+        4, /* min(max(alpha * z + beta, 0), 1), alpha > 0; PyTorch: 1/6 and 1/2, ONNX: 0.2 and 1/2 */
+    BNORM_ACT_HARD_SWISH = 5, /* z * min(max(z + 3, 0), 6) / 6 (Howard et al. 2019) */
+    BNORM_ACT_SIGMOID = 6, /* S: 1 / (1 + exp(-z)) */
+    BNORM_ACT_SILU = 7, /* S: z / (1 + exp(-z)), also named Swish (Ramachandran, Zoph and Le 2017) */
+    BNORM_ACT_TANH = 8, /* S: tanh(z) */
+    BNORM_ACT_GELU = 9, /* S: z / 2 * (1 + erf(z / sqrt(2))) (Hendrycks and Gimpel 2016) */
+    BNORM_ACT_GELU_TANH = 10, /* S: z / 2 * (1 + tanh(sqrt(2 / pi) * (z + 0.044715 * z^3))) (the same) */
+    BNORM_ACT_ELU = 11, /* S: z > 0 ? z : alpha * (exp(z) - 1) (Clevert, Unterthiner and Hochreiter 2015) */
+    BNORM_ACT_SOFTPLUS = 12, /* S: log(1 + exp(z)) (Dugas et al. 2001) */
+    BNORM_ACT_MISH = 13 /* S: z * tanh(log(1 + exp(z))) (Misra 2019) */
 } bnorm_activation;
 
 /*
  * What follows normalising in the same pass: y = activation(z + residual). The backward call takes the epilogue that
- * the forward call had. Its gradient passes where the activation's does: through BNORM_RELU where z > 0, through
- * BNORM_CLAMP between alpha and beta, and through both where z is NaN.
+ * the forward call had. Its gradient passes where the activation's does: through BNORM_ACT_RELU where z > 0, through
+ * BNORM_ACT_CLAMP between alpha and beta, and through both where z is NaN.
  *
  * Without a residual, z is computed again from x in the backward pass, with its own bits. With one, either the residual
  * or a mask must be there again. A mask has a bit for each element, 1 where the gradient passes whole, and so does for
- * BNORM_RELU, BNORM_CLAMP, BNORM_LEAKY_RELU and BNORM_HARD_SIGMOID: the bit of y[i] is bit i % 8 of byte i / 8, counted
- * from the lowest. It is the same on every ISA. Bits of what lies between y's elements, and of padding, are left alone.
+ * BNORM_ACT_RELU, BNORM_ACT_CLAMP, BNORM_ACT_LEAKY_RELU and BNORM_ACT_HARD_SIGMOID: the bit of y[i] is bit i % 8 of
+ * byte i / 8, counted from the lowest. It is the same on every ISA. Bits of what lies between y's elements, and of
+ * padding, are left alone.
  */
 typedef struct bnorm_epilogue {
     size_t struct_size; /* sizeof(bnorm_epilogue) */
     bnorm_activation activation;
-    float alpha, beta; /* of the activations that name them, finite but for BNORM_CLAMP's; else not looked at */
+    float alpha, beta; /* of the activations that name them, finite but for BNORM_ACT_CLAMP's; else not looked at */
     const void *residual; /* laid out as y, and may be y, or x; NULL: 0 */
     void *mask; /* bnorm_mask_size bytes, without alignment; forward: written; backward: read, in place of residual */
 } bnorm_epilogue;
@@ -258,9 +270,9 @@ static inline bnorm_infer_params bnorm_infer_defaults(void)
  * y = (x - mean) * gamma / sqrt(var + epsilon) + beta, a channel at a time (Ioffe and Szegedy 2015, algorithm 2), and
  * what the epilogue says.
  *
- * y may be x where shape->in equals shape->out, and may be the residual; any other overlap of y is BNORM_OVERLAP. An
- * empty tensor is BNORM_OK.
- * The factor gamma / sqrt(var + epsilon) is computed in double and rounded once; a negative var + epsilon gives NaN.
+ * y may be x where shape->in equals shape->out, and may be the residual; any other overlap of y is BNORM_ERROR_OVERLAP.
+ * An empty tensor is BNORM_OK. The factor gamma / sqrt(var + epsilon) is computed in double and rounded once; a
+ * negative var + epsilon gives NaN.
  */
 BNORM_API bnorm_status bnorm_infer(const bnorm_shape *shape, const bnorm_infer_params *params, const void *x, void *y,
                                    const bnorm_executor *executor);
@@ -280,9 +292,9 @@ BNORM_API bnorm_status bnorm_infer(const bnorm_shape *shape, const bnorm_infer_p
  *     OIhw16i16o and other blocks                      bnorm_blocked(1, O, I * H * W, 16), I with its padding
  *
  * `in` lays out weights and `out` folded_weights, which may be weights where both are equal. bias may be NULL: 0, and
- * folded_bias may be bias; any other overlap of an output is BNORM_OVERLAP. params->hint is not looked at, and an
- * epilogue is BNORM_UNSUPPORTED: it stays behind the layer. The layer's own sums cancel where a mean is large: what
- * this loses of a channel grows with |mean| / std, which it does not in bnorm_infer.
+ * folded_bias may be bias; any other overlap of an output is BNORM_ERROR_OVERLAP. params->hint is not looked at, and an
+ * epilogue is BNORM_ERROR_UNSUPPORTED: it stays behind the layer. The layer's own sums cancel where a mean is large:
+ * what this loses of a channel grows with |mean| / std, which it does not in bnorm_infer.
  */
 BNORM_API bnorm_status bnorm_fold(const bnorm_shape *shape, const bnorm_infer_params *params, const void *weights,
                                   const float *bias, void *folded_weights, float *folded_bias);
@@ -291,8 +303,8 @@ BNORM_API bnorm_status bnorm_fold(const bnorm_shape *shape, const bnorm_infer_pa
 
 /* Which variance is folded into the running variance; y always uses the biased one. */
 typedef enum bnorm_variance {
-    BNORM_UNBIASED = 0, /* divided by n - 1: PyTorch, TensorFlow's fused kernel, cuDNN */
-    BNORM_BIASED = 1 /* divided by n: ONNX, Keras */
+    BNORM_VARIANCE_UNBIASED = 0, /* divided by n - 1: PyTorch, TensorFlow's fused kernel, cuDNN */
+    BNORM_VARIANCE_BIASED = 1 /* divided by n: ONNX, Keras */
 } bnorm_variance;
 
 /* Arrays hold one float a channel; the statistics that a caller does not want stay NULL. */
@@ -347,9 +359,9 @@ static inline bnorm_train_params bnorm_train_defaults(void)
  * less than 1e-36; that of larger ones may be infinite or NaN, and then y is, too. A NaN or Inf stays in its channel.
  *
  * y may be x where shape->in equals shape->out, and may be the residual; any other overlap of an output or the
- * workspace is BNORM_OVERLAP. An empty tensor is BNORM_OK and changes no running or saved statistic. One value a
- * channel is BNORM_SINGLE_VALUE unless running_variance is BNORM_BIASED. The workspace needs no alignment and no
- * initial content; all of its workspace_size bytes are the call's.
+ * workspace is BNORM_ERROR_OVERLAP. An empty tensor is BNORM_OK and changes no running or saved statistic. One value a
+ * channel is BNORM_ERROR_SINGLE_VALUE unless running_variance is BNORM_VARIANCE_BIASED. The workspace needs no
+ * alignment and no initial content; all of its workspace_size bytes are the call's.
  */
 BNORM_API bnorm_status bnorm_train(const bnorm_shape *shape, const bnorm_train_params *params, const void *x, void *y,
                                    void *workspace, size_t workspace_size, const bnorm_executor *executor);
@@ -359,42 +371,42 @@ BNORM_API bnorm_status bnorm_train(const bnorm_shape *shape, const bnorm_train_p
  * for running statistics. What goes between is plain arrays of a value a channel, whatever the layout, which a message
  * can carry; a count is how many values of a channel they are of, and may be 0.
  *
- *     bnorm_collect(&shape, x, mean, m2, ...);                    count = batch * points
- *     bnorm_merge(channels, count, mean, m2, their_count, their_mean, their_m2);   for each other part
- *     bnorm_finish(channels, count of all, mean, m2, &params);    running and saved statistics
- *     bnorm_apply(&shape, &params, x, y, executor);
+ *     bnorm_train_collect(&shape, x, mean, m2, ...);                    count = batch * points
+ *     bnorm_train_merge(channels, count, mean, m2, their_count, their_mean, their_m2);   for each other part
+ *     bnorm_train_finish(channels, count of all, mean, m2, &params);    running and saved statistics
+ *     bnorm_train_apply(&shape, &params, x, y, executor);
  *
  * Without a merge these give the bits of bnorm_train. Merging in the same order on each process gives each the same
  * bits. Arrays must not overlap each other.
  *
  * collect: mean[c], and m2[c], the sum of squared deviations from it; of an empty tensor 0. The workspace is that of
- *          BNORM_TRAIN.
+ *          BNORM_OP_TRAIN.
  * merge:   the moments of `count` values become those of count + more_count values (Chan, Golub and LeVeque 1983).
  * finish:  updates what params says to keep; saved_mean, saved_mean_low and saved_rstd are required. A count of 0
- *          changes nothing; a count of 1 is BNORM_SINGLE_VALUE as in bnorm_train.
+ *          changes nothing; a count of 1 is BNORM_ERROR_SINGLE_VALUE as in bnorm_train.
  * apply:   y from x and params' saved statistics, which are required and only read, gamma and beta; y may be x.
  */
-BNORM_API bnorm_status bnorm_collect(const bnorm_shape *shape, const void *x, double *mean, double *m2, void *workspace,
-                                     size_t workspace_size, const bnorm_executor *executor);
-BNORM_API bnorm_status bnorm_merge(size_t channels, uint64_t count, double *mean, double *m2, uint64_t more_count,
-                                   const double *more_mean, const double *more_m2);
-BNORM_API bnorm_status bnorm_finish(size_t channels, uint64_t count, const double *mean, const double *m2,
-                                    const bnorm_train_params *params);
-BNORM_API bnorm_status bnorm_apply(const bnorm_shape *shape, const bnorm_train_params *params, const void *x, void *y,
-                                   const bnorm_executor *executor);
+BNORM_API bnorm_status bnorm_train_collect(const bnorm_shape *shape, const void *x, double *mean, double *m2,
+                                           void *workspace, size_t workspace_size, const bnorm_executor *executor);
+BNORM_API bnorm_status bnorm_train_merge(size_t channels, uint64_t count, double *mean, double *m2, uint64_t more_count,
+                                         const double *more_mean, const double *more_m2);
+BNORM_API bnorm_status bnorm_train_finish(size_t channels, uint64_t count, const double *mean, const double *m2,
+                                          const bnorm_train_params *params);
+BNORM_API bnorm_status bnorm_train_apply(const bnorm_shape *shape, const bnorm_train_params *params, const void *x,
+                                         void *y, const bnorm_executor *executor);
 
 /* ---- Backward -------------------------------------------------------------------------------------------------- */
 
 /* Whether statistics depended on x. */
-typedef enum bnorm_source {
-    BNORM_BATCH_STATISTICS = 0, /* y came from bnorm_train */
-    BNORM_FROZEN_STATISTICS = 1 /* y came from bnorm_infer */
-} bnorm_source;
+typedef enum bnorm_statistics {
+    BNORM_STATISTICS_BATCH = 0, /* y came from bnorm_train */
+    BNORM_STATISTICS_FROZEN = 1 /* y came from bnorm_infer */
+} bnorm_statistics;
 
 /* Arrays hold one float a channel. */
 typedef struct bnorm_backward_params {
     size_t struct_size; /* sizeof(bnorm_backward_params) */
-    bnorm_source statistics;
+    bnorm_statistics statistics;
     const bnorm_epilogue *epilogue; /* what the forward call had; NULL: none */
     const float *gamma; /* NULL: 1 */
     const float *beta; /* NULL: 0; only activations ask for it */
@@ -433,7 +445,7 @@ static inline bnorm_backward_params bnorm_backward_defaults(void)
  *     frozen:  dx = gamma * rstd * dz
  *
  * x and dx are laid out by shape->in, dy by shape->out. dx may be NULL: not wanted; it may be x, or dy where shape->in
- * equals shape->out and dresidual is not dy; any other overlap of an output is BNORM_OVERLAP. x may be NULL where
+ * equals shape->out and dresidual is not dy; any other overlap of an output is BNORM_ERROR_OVERLAP. x may be NULL where
  * nothing asks for it: frozen, without dgamma, and without an activation or with its mask. Of an empty tensor, dgamma
  * and dbeta are 0. The workspace may be NULL where no sum is asked for: frozen, without dgamma and dbeta.
  */
@@ -446,10 +458,10 @@ BNORM_API bnorm_status bnorm_backward(const bnorm_shape *shape, const bnorm_back
  * tensor is all. `sums` is an array [3][channels]: of dz, of x - mean, and of their products, with mean without its low
  * part. Sums over several tensors are added, element by element, as by an MPI_SUM; those of an empty tensor are 0.
  *
- * reduce: computes the sums. x is required; params' outputs are not used. The workspace is that of BNORM_BACKWARD.
+ * reduce: computes the sums. x is required; params' outputs are not used. The workspace is that of BNORM_OP_BACKWARD.
  * apply:  dgamma and dbeta of all that was summed, where wanted, dx and dresidual of this tensor. `count` is how many
- *         values a channel the sums are of: at least this tensor's, or BNORM_BAD_SHAPE. sums may be NULL where none is
- *         used.
+ *         values a channel the sums are of: at least this tensor's, or BNORM_ERROR_SHAPE. sums may be NULL where none
+ * is used.
  */
 BNORM_API bnorm_status bnorm_backward_reduce(const bnorm_shape *shape, const bnorm_backward_params *params,
                                              const void *x, const void *dy, double *sums, void *workspace,
@@ -460,7 +472,7 @@ BNORM_API bnorm_status bnorm_backward_apply(const bnorm_shape *shape, const bnor
 
 /* ---- Workspace ------------------------------------------------------------------------------------------------- */
 
-typedef enum bnorm_operation { BNORM_INFER = 0, BNORM_TRAIN = 1, BNORM_BACKWARD = 2 } bnorm_operation;
+typedef enum bnorm_operation { BNORM_OP_INFER = 0, BNORM_OP_TRAIN = 1, BNORM_OP_BACKWARD = 2 } bnorm_operation;
 
 /* Stores the bytes of scratch memory that the operation needs with this shape and executor in *size; may be 0. */
 BNORM_API bnorm_status bnorm_workspace_size(const bnorm_shape *shape, bnorm_operation operation,
@@ -499,7 +511,7 @@ BNORM_API const char *bnorm_isa(void);
 
 /*
  * Makes all later calls of the process use the named ISA; NULL: the default again. Calls that already run finish as
- * they began. BNORM_UNKNOWN_ISA if it does not run here.
+ * they began. BNORM_ERROR_ISA if it does not run here.
  */
 BNORM_API bnorm_status bnorm_set_isa(const char *name);
 

@@ -23,9 +23,9 @@ extern "C" {
  * order; against one process with the whole batch they differ within the bounds of docs/numerics.md.
  *
  * A process whose arguments are wrong still takes part, so that none waits for it: it answers its own status, the
- * others BNORM_PEER_FAILED, and no process writes anything. Where even the shape cannot be read, or has more than 33
+ * others BNORM_ERROR_PEER, and no process writes anything. Where even the shape cannot be read, or has more than 33
  * million channels, it raises MPI_ERR_ARG with the error handler of comm, as MPI does with wrong arguments: by default
- * the processes end. BNORM_COMMUNICATION_FAILED: MPI answered with an error, which it does where that handler returns.
+ * the processes end. BNORM_ERROR_COMMUNICATION: MPI answered with an error, which it does where that handler returns.
  *
  * The workspace, of bnorm_mpi_workspace_size bytes without alignment, is required also where the tensor is empty.
  * In backward, x is required. But for the memory of a message after a failure, nothing is allocated here.
@@ -37,7 +37,7 @@ BNORM_API bnorm_status bnorm_mpi_backward(MPI_Comm comm, const bnorm_shape *shap
                                           const void *x, const void *dy, void *dx, void *workspace,
                                           size_t workspace_size, const bnorm_executor *executor);
 
-/* As bnorm_workspace_size, for BNORM_TRAIN and BNORM_BACKWARD; not collective. */
+/* As bnorm_workspace_size, for BNORM_OP_TRAIN and BNORM_OP_BACKWARD; not collective. */
 BNORM_API bnorm_status bnorm_mpi_workspace_size(const bnorm_shape *shape, bnorm_operation operation,
                                                 const bnorm_executor *executor, size_t *size);
 

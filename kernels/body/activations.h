@@ -225,10 +225,10 @@ typedef void pair_function(pair *z, const bnorm_fusion *f);
 
 /* dispatch/ asks for none that is not there. */
 #define NOTHING(symbol, name)
-#define ENTRY(symbol, name) [BNORM_##symbol] = name##_pair,
+#define ENTRY(symbol, name) [BNORM_ACT_##symbol] = name##_pair,
 static pair_function *const activations[] = { CALLED(ENTRY, NOTHING) };
 #undef ENTRY
-#define ENTRY(symbol, name) [BNORM_##symbol] = name##_slope_pair,
+#define ENTRY(symbol, name) [BNORM_ACT_##symbol] = name##_slope_pair,
 static pair_function *const slopes[] = { CALLED(NOTHING, ENTRY) };
 #undef ENTRY
 #undef NOTHING
@@ -249,13 +249,13 @@ static INLINE v_f32 leaky_relu(v_f32 z, const bnorm_fusion *f)
 static INLINE pair activate(pair z, const bnorm_fusion *f)
 {
     switch (f->activation) {
-    case BNORM_IDENTITY:
+    case BNORM_ACT_IDENTITY:
         return z;
-    case BNORM_CLAMP:
+    case BNORM_ACT_CLAMP:
         return (pair){ bounded(z.a, f->low, f->high), bounded(z.b, f->low, f->high) };
-    case BNORM_LEAKY_RELU:
+    case BNORM_ACT_LEAKY_RELU:
         return (pair){ leaky_relu(z.a, f), leaky_relu(z.b, f) };
-    case BNORM_HARD_SWISH: /* memory is its limit: a call would show */
+    case BNORM_ACT_HARD_SWISH: /* memory is its limit: a call would show */
         return (pair){ hard_swish(z.a, f), hard_swish(z.b, f) };
     default:
         return call_pair(activations[f->activation], z, f);
@@ -267,7 +267,7 @@ static INLINE pair activate(pair z, const bnorm_fusion *f)
 /* Where the argument of an activation of two slopes lies between its two bounds: what a mask tells. */
 static INLINE v_mask is_inside(v_f32 z, const bnorm_fusion *f)
 {
-    if (f->activation == BNORM_HARD_SIGMOID)
+    if (f->activation == BNORM_ACT_HARD_SIGMOID)
         z = v_add(v_mul(z, v_set1(f->alpha)), v_set1(f->beta));
     return v_inside(z, v_set1(f->low), v_set1(f->high));
 }
@@ -275,20 +275,20 @@ static INLINE v_mask is_inside(v_f32 z, const bnorm_fusion *f)
 /* Of an activation of two slopes. */
 static INLINE v_f32 sloped(v_mask inside, v_f32 dy, const bnorm_fusion *f)
 {
-    if (f->activation == BNORM_CLAMP)
+    if (f->activation == BNORM_ACT_CLAMP)
         return v_select(inside, dy, v_zero());
     const v_f32 scaled = v_mul(dy, v_set1(f->alpha));
-    return f->activation == BNORM_LEAKY_RELU ? v_select(inside, dy, scaled) : v_select(inside, scaled, v_zero());
+    return f->activation == BNORM_ACT_LEAKY_RELU ? v_select(inside, dy, scaled) : v_select(inside, scaled, v_zero());
 }
 
 static INLINE pair activation_backward(pair dy, pair z, const bnorm_fusion *f)
 {
     switch (f->activation) {
-    case BNORM_IDENTITY:
+    case BNORM_ACT_IDENTITY:
         return dy;
-    case BNORM_CLAMP:
-    case BNORM_LEAKY_RELU:
-    case BNORM_HARD_SIGMOID:
+    case BNORM_ACT_CLAMP:
+    case BNORM_ACT_LEAKY_RELU:
+    case BNORM_ACT_HARD_SIGMOID:
         return (pair){ sloped(is_inside(z.a, f), dy.a, f), sloped(is_inside(z.b, f), dy.b, f) };
     default:
         return mul(dy, call_pair(slopes[f->activation], z, f));

@@ -14,36 +14,36 @@ static bool are_columns(const bnorm_walk *w)
 }
 
 /* Where they are few, and all that a point has, a super-row's lanes are adjacent. */
-static void collect_columns(const bnorm_walk *w, const bnorm_collection *c, int type)
+static void sum_unit_columns(const bnorm_walk *w, const bnorm_sum_job *c, int type)
 {
-    if (c->units * w->folded > BNORM_MAX_FOLDED || w->x.point_stride != c->units || w->dy.point_stride != c->units) {
-        sum_columns[c->terms][type](w, c);
+    if (c->units * w->folded > BNORM_MAX_SUPER_ROW || w->x.point_stride != c->units || w->dy.point_stride != c->units) {
+        column_sums[c->terms][type](w, c);
         return;
     }
     bnorm_walk rows = *w;
-    bnorm_collection one = *c;
+    bnorm_sum_job one = *c;
     rows.width = c->units;
     one.units = 1;
-    sum_rows[c->terms][type](&rows, &one);
+    row_sums[c->terms][type](&rows, &one);
 }
 
-static void collect(const bnorm_walk *w, const bnorm_collection *c)
+static void sum_units(const bnorm_walk *w, const bnorm_sum_job *c)
 {
     const int type = bnorm_of_x(c->terms) || c->x_type == c->dy_type ? (int)c->x_type : ANY;
     const bool adjacent_tiles = w->folded * w->width == BNORM_TILE && w->x.super_row_stride == BNORM_TILE &&
                                 w->dy.super_row_stride == BNORM_TILE;
     if (!w->dense && are_columns(w) && c->terms <= BNORM_PRODUCTS)
-        collect_columns(w, c, type);
+        sum_unit_columns(w, c, type);
     else if (!w->dense)
-        sum_apart(w, c);
+        sum_strided(w, c);
     else if (adjacent_tiles && c->rows <= BNORM_GROUP && c->first % w->run_super_rows + c->rows <= w->run_super_rows)
-        sum_runs[c->terms][type](w, c);
+        run_sums[c->terms][type](w, c);
     else if (adjacent_tiles && w->fetch && w->run_super_rows <= LONG_RUN)
-        sum_far_planes[c->terms][type](w, c);
+        far_plane_sums[c->terms][type](w, c);
     else if (adjacent_tiles)
-        sum_planes[c->terms][type](w, c);
+        plane_sums[c->terms][type](w, c);
     else
-        sum_rows[c->terms][type](w, c);
+        row_sums[c->terms][type](w, c);
 }
 
 /* ---- Maps ---- */
@@ -69,7 +69,7 @@ static int type_of(const bnorm_map_job *j)
 {
     if (j->x_type != j->dy_type || j->x_type != j->y_type)
         return ANY;
-    return j->x_type == BNORM_BF16 && j->bf16_fast ? BF16_FAST : (int)j->x_type;
+    return j->x_type == BNORM_DTYPE_BF16 && j->bf16_fast ? BF16_FAST : (int)j->x_type;
 }
 
 /* Behind `lanes` lanes that are done, all tensors being adjacent. */
@@ -80,19 +80,19 @@ static bnorm_map_job behind(bnorm_map_job j, size_t lanes)
     if (j.y)
         j.y = bnorm_output(j.y, j.y_type, lanes);
     j.at += lanes;
-    j.fetch_until = 0;
+    j.prefetch_until = 0;
     return j;
 }
 
 /* Prefetch beside non-temporal stores, where nothing else is fetched. */
 static void fetch_ahead(bnorm_map_job *j, size_t lanes)
 {
-    const size_t x = BNORM_FETCH / bnorm_size_of(j->x_type), dy = BNORM_FETCH / bnorm_size_of(j->dy_type);
+    const size_t x = BNORM_PREFETCH / bnorm_size_of(j->x_type), dy = BNORM_PREFETCH / bnorm_size_of(j->dy_type);
     const size_t most = x < dy ? dy : x;
-    if (j->stream && !j->fetch_until && lanes > most) {
-        j->x_fetch = x;
-        j->dy_fetch = dy;
-        j->fetch_until = lanes - most;
+    if (j->stream && !j->prefetch_until && lanes > most) {
+        j->x_prefetch = x;
+        j->dy_prefetch = dy;
+        j->prefetch_until = lanes - most;
     }
 }
 
@@ -127,7 +127,7 @@ static void map_row_units(bnorm_map_job j, const row_factors *f, size_t rows, si
     j.end = j.at + lanes;
     j.stream = j.stream && head == to_aligned;
     fetch_ahead(&j, lanes);
-    map_rows[j.fusion != NULL][j.map][type_of(&j)](j, f, rows, width, width, head);
+    row_maps[j.fusion != NULL][j.map][type_of(&j)](j, f, rows, width, width, head);
 }
 
 /* Wide rows apart from each other: each by itself. */
@@ -174,8 +174,8 @@ static void map_adjacent_rows(bnorm_map_job j, size_t rows, size_t width)
 /* Units that do not fill a pair: a factor for each lane of some of them. */
 static void map_small_units(bnorm_map_job j, const bnorm_planes *p)
 {
-    BNORM_ALIGNED float expanded[BNORM_COEFFICIENTS][BNORM_MAX_FOLDED], seam[BNORM_COEFFICIENTS][2 * PAIR];
-    const size_t at_once = BNORM_MAX_FOLDED / p->lanes;
+    BNORM_ALIGNED float expanded[BNORM_COEFFICIENTS][BNORM_MAX_SUPER_ROW], seam[BNORM_COEFFICIENTS][2 * PAIR];
+    const size_t at_once = BNORM_MAX_SUPER_ROW / p->lanes;
     const bnorm_map_job first = j;
     for (size_t unit = 0; unit < p->units; unit += at_once) {
         const size_t units = smaller(p->units - unit, at_once);
@@ -191,7 +191,7 @@ static void map_small_units(bnorm_map_job j, const bnorm_planes *p)
     }
 }
 
-static void apply_planes(const bnorm_planes *p)
+static void map_planes(const bnorm_planes *p)
 {
     bnorm_map_job j = complete(&p->job);
     const size_t lanes = p->units * p->lanes, to_aligned = lanes_to_aligned(j.y, j.y_type);
@@ -211,7 +211,7 @@ static void apply_planes(const bnorm_planes *p)
         j.end = j.at + lanes;
         j.stream = j.stream && head == to_aligned;
         fetch_ahead(&j, lanes);
-        map_planes[j.fusion != NULL][j.map][type_of(&j)](j, NULL, p->units, p->lanes, p->width, head);
+        plane_maps[j.fusion != NULL][j.map][type_of(&j)](j, NULL, p->units, p->lanes, p->width, head);
     }
 }
 
@@ -230,8 +230,8 @@ static size_t map_padded_rows(bnorm_map_job j, const bnorm_rows *r)
     for (int c = 0; c < BNORM_COEFFICIENTS; c++)
         j.k[c] = padded[c];
     j.stream = j.stream && lanes_to_aligned(j.y, j.y_type) == 0;
-    j.fetch_until = 0;
-    map_padded[j.fusion != NULL][j.map][type_of(&j)](j, whole, lanes);
+    j.prefetch_until = 0;
+    padded_maps[j.fusion != NULL][j.map][type_of(&j)](j, whole, lanes);
     return whole * times;
 }
 
@@ -251,7 +251,7 @@ static bool should_share_factors(const bnorm_map_job *j, size_t width)
            width * size <= NARROW_ROW && width % PAIR == 0 && lanes_to_aligned(j->y, j->y_type) == 0;
 }
 
-static void apply_rows(const bnorm_rows *given)
+static void map_rows(const bnorm_rows *given)
 {
     bnorm_rows r = *given;
     bnorm_map_job j = complete(&r.job);
@@ -262,7 +262,7 @@ static void apply_rows(const bnorm_rows *given)
     const bool adjacent = r.x_stride == r.width && r.dy_stride == r.width && (!j.y || r.y_stride == r.width);
     if (adjacent && r.used == r.width) {
         if (should_share_factors(&j, r.width))
-            map_columns[0][j.map][type_of(&j)](j, &r, NARROW_ROWS / bnorm_size_of(j.y_type));
+            column_maps[0][j.map][type_of(&j)](j, &r, NARROW_ROWS / bnorm_size_of(j.y_type));
         else
             map_adjacent_rows(j, r.rows, r.width);
         return;
@@ -278,11 +278,11 @@ static void apply_rows(const bnorm_rows *given)
     }
     j.stream =
         j.stream && lanes_to_aligned(j.y, j.y_type) == 0 && r.y_stride * bnorm_size_of(j.y_type) % STORE_BYTES == 0;
-    j.fetch_until = 0;
-    map_columns[j.fusion != NULL][j.map][type_of(&j)](j, &r, j.stream ? 1 : ROWS_AT_ONCE);
+    j.prefetch_until = 0;
+    column_maps[j.fusion != NULL][j.map][type_of(&j)](j, &r, j.stream ? 1 : ROWS_AT_ONCE);
 }
 
-static void drain(void)
+static void store_fence(void)
 {
     v_stream_end();
 }

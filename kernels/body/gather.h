@@ -45,7 +45,7 @@ static NOINLINE void widen(float *row, bnorm_dtype type, size_t n)
     uint16_t raw[BNORM_TILE];
     memcpy(raw, row, n * sizeof(*raw));
     for (size_t l = 0; l < n; l += PAIR)
-        store_f32(row, BNORM_F32, l, PAIR, MIXED(load)(raw, type, l, smaller(n - l, PAIR)));
+        store_f32(row, BNORM_DTYPE_F32, l, PAIR, MIXED(load)(raw, type, l, smaller(n - l, PAIR)));
 }
 
 /* n lanes of each of some units: anywhere, or a point apart. */
@@ -82,7 +82,7 @@ static void gather_tensor(const void *tensor, bnorm_dtype type, const bnorm_walk
         locate_lanes(w, reach, at, lane, n, indices);
         gather_anywhere(tensor, size, indices, n, reach->unit_stride, units, to);
     }
-    if (type != BNORM_F32)
+    if (type != BNORM_DTYPE_F32)
         for (size_t u = 0; u < units; u++)
             widen(to[u], type, n);
 }
@@ -101,11 +101,11 @@ static void gather_mask(const uint8_t *mask, size_t first, const bnorm_walk *w, 
 }
 
 /* n lanes of a super-row of some units, and what is to be summed of these. */
-static bnorm_collection gather(const bnorm_walk *w, const bnorm_collection *c, size_t unit, size_t units, place at,
-                               size_t lane, size_t n, gathered_tiles *to)
+static bnorm_sum_job gather(const bnorm_walk *w, const bnorm_sum_job *c, size_t unit, size_t units, place at,
+                            size_t lane, size_t n, gathered_tiles *to)
 {
     const size_t x = unit * w->x.unit_stride, dy = unit * w->dy.unit_stride;
-    bnorm_collection gathered = { .terms = c->terms, .x = to->x, .dy = to->x };
+    bnorm_sum_job gathered = { .terms = c->terms, .x = to->x, .dy = to->x };
     gather_tensor(bnorm_elements(c->x, c->x_type, x), c->x_type, w, &w->x, at, lane, n, units, to->x);
     if (bnorm_of_x(c->terms))
         return gathered;
@@ -128,7 +128,7 @@ static bnorm_collection gather(const bnorm_walk *w, const bnorm_collection *c, s
 }
 
 /* n lanes of a tile that was brought together, which begins at an element. */
-static void add_gathered(sums *s, const bnorm_collection *c, size_t first, size_t n, const about *k)
+static void add_gathered(sums *s, const bnorm_sum_job *c, size_t first, size_t n, const about *k)
 {
     for (size_t p = 0; p < PAIRS && p * PAIR < n; p++) {
         const size_t i = first + p * PAIR, lanes = smaller(n - p * PAIR, PAIR);
@@ -154,15 +154,15 @@ static void add_gathered(sums *s, const bnorm_collection *c, size_t first, size_
 /* ---- Super-rows of a tile: of several units at a time ---- */
 
 /* A group of super-rows of some units. */
-static place gather_group(const bnorm_walk *w, const bnorm_collection *c, size_t unit, size_t units, place at,
-                          size_t rows, gathered_tiles *tiles, sums (*s)[PAIRS])
+static place gather_group(const bnorm_walk *w, const bnorm_sum_job *c, size_t unit, size_t units, place at, size_t rows,
+                          gathered_tiles *tiles, sums (*s)[PAIRS])
 {
     for (size_t u = 0; u < units; u++)
         for (size_t p = 0; p < PAIRS; p++)
             s[u][p] = no_sums();
     for (; rows; rows--, at = step(w, at, 1)) {
         const size_t n = super_row_lanes(w, at.row);
-        const bnorm_collection gathered = gather(w, c, unit, units, at, 0, n, tiles);
+        const bnorm_sum_job gathered = gather(w, c, unit, units, at, 0, n, tiles);
         for (size_t u = 0; u < units; u++) {
             about k[PAIRS];
             load_tile_about(k, c, (unit + u) * w->width, w->width, c->terms == BNORM_CENTERED, c->terms == BNORM_FUSED);
@@ -172,7 +172,7 @@ static place gather_group(const bnorm_walk *w, const bnorm_collection *c, size_t
     return at;
 }
 
-static void sum_tiles_apart(const bnorm_walk *w, const bnorm_collection *c)
+static void sum_tiles_apart(const bnorm_walk *w, const bnorm_sum_job *c)
 {
     gathered_tiles tiles;
     sums chunk[UNITS_TOGETHER][PAIRS], group[UNITS_TOGETHER][PAIRS];
@@ -193,8 +193,8 @@ static void sum_tiles_apart(const bnorm_walk *w, const bnorm_collection *c)
 /* ---- Super-rows of any width: a tile of lanes at a time ---- */
 
 /* A group of super-rows of a unit, of a tile of lanes: its sums join those of the chunk. */
-static place gather_lanes(const bnorm_walk *w, const bnorm_collection *c, size_t unit, place at, size_t rows,
-                          size_t lane, const about_rows *given, float *const *chunk, bool first)
+static place gather_lanes(const bnorm_walk *w, const bnorm_sum_job *c, size_t unit, place at, size_t rows, size_t lane,
+                          const about_rows *given, float *const *chunk, bool first)
 {
     const size_t lanes = smaller(w->folded * w->width - lane, BNORM_TILE);
     about k[PAIRS];
@@ -207,7 +207,7 @@ static place gather_lanes(const bnorm_walk *w, const bnorm_collection *c, size_t
     for (; rows; rows--, at = step(w, at, 1)) {
         const size_t n = smaller(lanes_behind(super_row_lanes(w, at.row), lane), lanes);
         if (n) {
-            const bnorm_collection gathered = gather(w, c, unit, 1, at, lane, n, &tiles);
+            const bnorm_sum_job gathered = gather(w, c, unit, 1, at, lane, n, &tiles);
             add_gathered(s, &gathered, 0, n, k);
         }
     }
@@ -217,7 +217,7 @@ static place gather_lanes(const bnorm_walk *w, const bnorm_collection *c, size_t
     return at;
 }
 
-static void sum_lanes_apart(const bnorm_walk *w, const bnorm_collection *c)
+static void sum_lanes_apart(const bnorm_walk *w, const bnorm_sum_job *c)
 {
     for (size_t unit = 0; unit < c->units; unit++) {
         folded_rows f;
@@ -233,7 +233,7 @@ static void sum_lanes_apart(const bnorm_walk *w, const bnorm_collection *c)
     }
 }
 
-static void sum_apart(const bnorm_walk *w, const bnorm_collection *c)
+static void sum_strided(const bnorm_walk *w, const bnorm_sum_job *c)
 {
     if (w->folded * w->width == BNORM_TILE)
         sum_tiles_apart(w, c);

@@ -71,7 +71,7 @@
 
 /* ---- Which of them: by arithmetic and type ---- */
 
-enum { ANY = BNORM_F16 + 1, BF16_FAST, TYPES };
+enum { ANY = BNORM_DTYPE_F16 + 1, BF16_FAST, TYPES };
 
 #ifdef BNORM_SEVERAL_TYPES
 #define MIXED(walk) walk##_any
@@ -102,19 +102,19 @@ enum { ANY = BNORM_F16 + 1, BF16_FAST, TYPES };
 #define FUSED_MAPS(walk) { walk##_f32, BF16(walk), MIXED(walk), MIXED(walk), FAST(walk) }
 #define ANY_TYPE(walk) { MIXED(walk), MIXED(walk), MIXED(walk), MIXED(walk), MIXED(walk) }
 
-typedef void sum_function(const bnorm_walk *w, const bnorm_collection *c);
+typedef void sum_function(const bnorm_walk *w, const bnorm_sum_job *c);
 
-static sum_function *const sum_planes[][TYPES] = {
+static sum_function *const plane_sums[][TYPES] = {
     [BNORM_DEVIATIONS] = OF_X(sum_planes_deviations),    [BNORM_SQUARES] = OF_X(sum_planes_squares),
     [BNORM_PRODUCTS] = OF_X_AND_DY(sum_planes_products), [BNORM_CENTERED] = ANY_TYPE(sum_planes_centered),
     [BNORM_FUSED] = FUSED_SUMS(sum_planes_fused),
 };
-static sum_function *const sum_runs[][TYPES] = {
+static sum_function *const run_sums[][TYPES] = {
     [BNORM_DEVIATIONS] = OF_X(sum_runs_deviations),    [BNORM_SQUARES] = OF_X(sum_runs_squares),
     [BNORM_PRODUCTS] = OF_X_AND_DY(sum_runs_products), [BNORM_CENTERED] = ANY_TYPE(sum_planes_centered),
     [BNORM_FUSED] = FUSED_SUMS(sum_planes_fused),
 };
-static sum_function *const sum_far_planes[][TYPES] = {
+static sum_function *const far_plane_sums[][TYPES] = {
     [BNORM_DEVIATIONS] = OF_X(sum_planes_deviations),
     [BNORM_SQUARES] = OF_X(sum_far_planes_squares),
     [BNORM_PRODUCTS] = OF_X_AND_DY(sum_far_planes_products),
@@ -122,19 +122,19 @@ static sum_function *const sum_far_planes[][TYPES] = {
     [BNORM_FUSED] = FUSED_SUMS(sum_planes_fused),
 };
 /* Other terms of such channels are brought together: they are rare, and this is fast enough. */
-static sum_function *const sum_columns[BNORM_PRODUCTS + 1][TYPES] = {
+static sum_function *const column_sums[BNORM_PRODUCTS + 1][TYPES] = {
     [BNORM_DEVIATIONS] = OF_X(sum_columns_deviations),
     [BNORM_SQUARES] = OF_X(sum_columns_squares),
     [BNORM_PRODUCTS] = OF_X_AND_DY(sum_columns_products),
 };
-static sum_function *const sum_rows[][TYPES] = {
+static sum_function *const row_sums[][TYPES] = {
     [BNORM_DEVIATIONS] = OF_X(sum_rows_deviations),    [BNORM_SQUARES] = OF_X(sum_rows_squares),
     [BNORM_PRODUCTS] = OF_X_AND_DY(sum_rows_products), [BNORM_CENTERED] = ANY_TYPE(sum_rows_centered),
     [BNORM_FUSED] = FUSED_SUMS(sum_rows_fused),
 };
 
 /* Without and with something fused; then BNORM_FROZEN has the loops of BNORM_GRADIENT. */
-static unit_function *const map_planes[2][BNORM_FROZEN + 1][TYPES] = {
+static unit_function *const plane_maps[2][BNORM_FROZEN + 1][TYPES] = {
     { [BNORM_NORMALISE] = EACH_TYPE(map_planes_normalise),
       [BNORM_GRADIENT] = EACH_TYPE(map_planes_gradient),
       [BNORM_FROZEN] = ANY_TYPE(map_planes_frozen) },
@@ -142,7 +142,7 @@ static unit_function *const map_planes[2][BNORM_FROZEN + 1][TYPES] = {
       [BNORM_GRADIENT] = FUSED_MAPS(map_planes_fused_gradient),
       [BNORM_FROZEN] = FUSED_MAPS(map_planes_fused_gradient) },
 };
-static unit_function *const map_rows[2][BNORM_FROZEN + 1][TYPES] = {
+static unit_function *const row_maps[2][BNORM_FROZEN + 1][TYPES] = {
     { [BNORM_NORMALISE] = EACH_TYPE(map_rows_normalise),
       [BNORM_GRADIENT] = EACH_TYPE(map_rows_gradient),
       [BNORM_FROZEN] = ANY_TYPE(map_rows_frozen) },
@@ -150,7 +150,7 @@ static unit_function *const map_rows[2][BNORM_FROZEN + 1][TYPES] = {
       [BNORM_GRADIENT] = FUSED_MAPS(map_rows_fused_gradient),
       [BNORM_FROZEN] = FUSED_MAPS(map_rows_fused_gradient) },
 };
-static column_function *const map_columns[2][BNORM_FROZEN + 1][TYPES] = {
+static column_function *const column_maps[2][BNORM_FROZEN + 1][TYPES] = {
     { [BNORM_NORMALISE] = EACH_TYPE(map_columns_normalise),
       [BNORM_GRADIENT] = EACH_TYPE(map_columns_gradient),
       [BNORM_FROZEN] = ANY_TYPE(map_columns_frozen) },
@@ -158,7 +158,7 @@ static column_function *const map_columns[2][BNORM_FROZEN + 1][TYPES] = {
       [BNORM_GRADIENT] = ANY_TYPE(map_columns_fused_gradient),
       [BNORM_FROZEN] = ANY_TYPE(map_columns_fused_gradient) },
 };
-static padded_function *const map_padded[2][BNORM_FROZEN + 1][TYPES] = {
+static padded_function *const padded_maps[2][BNORM_FROZEN + 1][TYPES] = {
     { [BNORM_NORMALISE] = EACH_TYPE(map_padded_normalise),
       [BNORM_GRADIENT] = EACH_TYPE(map_padded_gradient),
       [BNORM_FROZEN] = ANY_TYPE(map_padded_frozen) },

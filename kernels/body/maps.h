@@ -88,16 +88,16 @@ static INLINE pair map_fused_gradient(const bnorm_map_job *j, pair x, pair dy, c
 
 static INLINE factors load_factors(const float *const *k, size_t lane, size_t n, bool slope)
 {
-    factors f = { load_f32(k[BNORM_CENTER], BNORM_F32, lane, n),
-                  load_f32(k[BNORM_SCALE], BNORM_F32, lane, n),
-                  load_f32(k[BNORM_SHIFT], BNORM_F32, lane, n),
+    factors f = { load_f32(k[BNORM_CENTER], BNORM_DTYPE_F32, lane, n),
+                  load_f32(k[BNORM_SCALE], BNORM_DTYPE_F32, lane, n),
+                  load_f32(k[BNORM_SHIFT], BNORM_DTYPE_F32, lane, n),
                   zero_pair(),
                   zero_pair(),
                   zero_pair() };
     if (slope) {
-        f.dy_mean = load_f32(k[BNORM_DY_MEAN], BNORM_F32, lane, n);
-        f.slope = load_f32(k[BNORM_SLOPE], BNORM_F32, lane, n);
-        f.offset = load_f32(k[BNORM_OFFSET], BNORM_F32, lane, n);
+        f.dy_mean = load_f32(k[BNORM_DY_MEAN], BNORM_DTYPE_F32, lane, n);
+        f.slope = load_f32(k[BNORM_SLOPE], BNORM_DTYPE_F32, lane, n);
+        f.offset = load_f32(k[BNORM_OFFSET], BNORM_DTYPE_F32, lane, n);
     }
     return f;
 }
@@ -198,11 +198,11 @@ static INLINE void begin_row(bnorm_map_job *j, const bnorm_rows *r, size_t row, 
 
 static INLINE void fetch_inputs(const bnorm_map_job *j, size_t l, bool backward)
 {
-    if (l + PAIR > j->fetch_until)
+    if (l + PAIR > j->prefetch_until)
         return;
-    fetch_pair(j->x, j->x_type, l + j->x_fetch);
+    fetch_pair(j->x, j->x_type, l + j->x_prefetch);
     if (backward)
-        fetch_pair(j->dy, j->dy_type, l + j->dy_fetch);
+        fetch_pair(j->dy, j->dy_type, l + j->dy_prefetch);
 }
 
 /* Lanes before the first at which y is aligned to a vector. */

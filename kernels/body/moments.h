@@ -60,8 +60,8 @@ static inline void conclude(size_t channels, double before, double count, const 
 }
 
 /* One loop for each answer to the two questions that conclude() asks, so that none asks them for each channel. */
-static void conclude_f64(size_t channels, double before, double count, const float *sum, const float *sum_sq,
-                         const double *total, const double *total_sq, float *pivot, double *mean, double *m2)
+static void add_epoch_f64(size_t channels, double before, double count, const float *sum, const float *sum_sq,
+                          const double *total, const double *total_sq, float *pivot, double *mean, double *m2)
 {
     if (before > 0.0 && total)
         conclude(channels, before, count, sum, sum_sq, total, total_sq, pivot, mean, m2);

@@ -182,9 +182,9 @@ static INLINE V_BF16_TARGET void store_bf16_fast(void *tensor, bnorm_dtype type,
 /* What each type does, by the type. */
 #define BY_TYPE(what) \
     switch (bnorm_known_type(type)) { \
-    case BNORM_BF16: \
+    case BNORM_DTYPE_BF16: \
         what(bf16); \
-    case BNORM_F16: \
+    case BNORM_DTYPE_F16: \
         what(f16); \
     default: \
         what(f32); \
@@ -232,7 +232,7 @@ static NOINLINE PURE pair spread_row(const float *row, size_t width)
 {
     BNORM_ALIGNED float lanes[PAIR];
     repeat_row(lanes, row, width, PAIR / width);
-    return load_f32(lanes, BNORM_F32, 0, PAIR);
+    return load_f32(lanes, BNORM_DTYPE_F32, 0, PAIR);
 }
 
 /* The p-th pair of a tile in which a row of `width` lanes repeats, a divisor of the tile. */
@@ -251,7 +251,7 @@ static INLINE pair repeat_row_pair(const float *row, size_t width, size_t p)
 static INLINE void fetch_pair(const void *tensor, bnorm_dtype type, size_t i)
 {
     const char *p = bnorm_elements(tensor, type, i);
-    for (size_t b = 0; b < PAIR * bnorm_size_of(type); b += BNORM_LINE)
+    for (size_t b = 0; b < PAIR * bnorm_size_of(type); b += BNORM_CACHE_LINE)
         v_fetch(p + b);
 }
 
@@ -260,7 +260,7 @@ static INLINE void fetch_far(const void *tensor, bnorm_dtype type, size_t i, siz
 {
     const char *p = bnorm_elements(tensor, type, i);
     const size_t bytes = n * bnorm_size_of(type);
-    for (size_t b = 0; b < bytes; b += BNORM_LINE)
+    for (size_t b = 0; b < bytes; b += BNORM_CACHE_LINE)
         v_fetch_far(p + b);
     if (n < BNORM_TILE) /* else the next ones begin in the last line */
         v_fetch_far(p + bytes - 1);

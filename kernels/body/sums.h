@@ -157,8 +157,7 @@ static const ahead no_fetch = { false, 0, 0 };
  * From lanes of a run that end at `end`: within it; over its end into the next; and from the last into the next unit.
  * Of short runs the same lanes some images further, of small planes a group.
  */
-static INLINE ahead fetch_ahead_of(const bnorm_walk *w, const bnorm_collection *c, size_t unit, size_t in_run,
-                                   size_t end)
+static INLINE ahead fetch_ahead_of(const bnorm_walk *w, const bnorm_sum_job *c, size_t unit, size_t in_run, size_t end)
 {
     const size_t lanes = w->run_rows * w->width, back = lanes - smaller(FAR_LANES, lanes);
     const size_t runs = w->run_super_rows < BNORM_GROUP ? w->group_runs : lanes < FAR_LANES ? FAR_LANES / lanes : 1;
@@ -173,10 +172,10 @@ static INLINE ahead fetch_ahead_of(const bnorm_walk *w, const bnorm_collection *
     return no_fetch;
 }
 
-/* Rows: BNORM_FETCH_FAR bytes, where so many rows are still there; one more, as the last may be less. */
-static INLINE ahead fetch_rows_ahead(const bnorm_walk *w, const bnorm_collection *c, size_t rows)
+/* Rows: BNORM_PREFETCH_FAR bytes, where so many rows are still there; one more, as the last may be less. */
+static INLINE ahead fetch_rows_ahead(const bnorm_walk *w, const bnorm_sum_job *c, size_t rows)
 {
-    const size_t x = BNORM_FETCH_FAR / bnorm_size_of(c->x_type), dy = BNORM_FETCH_FAR / bnorm_size_of(c->dy_type);
+    const size_t x = BNORM_PREFETCH_FAR / bnorm_size_of(c->x_type), dy = BNORM_PREFETCH_FAR / bnorm_size_of(c->dy_type);
     if (!w->fetch || !rows || (rows - 1) * w->x.super_row_stride < x + BNORM_TILE ||
         (rows - 1) * w->dy.super_row_stride < dy + BNORM_TILE)
         return no_fetch;
@@ -192,18 +191,18 @@ typedef struct {
 
 static INLINE about load_about(const about_rows *rows, size_t lane, size_t n)
 {
-    about k = { load_f32(rows->pivot, BNORM_F32, lane, n), zero_pair(), zero_pair(), zero_pair() };
+    about k = { load_f32(rows->pivot, BNORM_DTYPE_F32, lane, n), zero_pair(), zero_pair(), zero_pair() };
     if (rows->dy_pivot)
-        k.dy_pivot = load_f32(rows->dy_pivot, BNORM_F32, lane, n);
+        k.dy_pivot = load_f32(rows->dy_pivot, BNORM_DTYPE_F32, lane, n);
     if (rows->scale) {
-        k.scale = load_f32(rows->scale, BNORM_F32, lane, n);
-        k.shift = load_f32(rows->shift, BNORM_F32, lane, n);
+        k.scale = load_f32(rows->scale, BNORM_DTYPE_F32, lane, n);
+        k.shift = load_f32(rows->shift, BNORM_DTYPE_F32, lane, n);
     }
     return k;
 }
 
 /* The same for a tile, in which a row of `width` lanes repeats. */
-static INLINE void load_tile_about(about *k, const bnorm_collection *c, size_t channel, size_t width, bool centered,
+static INLINE void load_tile_about(about *k, const bnorm_sum_job *c, size_t channel, size_t width, bool centered,
                                    bool fused)
 {
     for (size_t p = 0; p < PAIRS; p++) {
@@ -259,7 +258,7 @@ static INLINE void reduce_tile(float *row, size_t width, const pair *tile)
     }
 }
 
-static INLINE void store_tile_sums(const bnorm_collection *c, size_t channel, size_t width, const sums *s, int count)
+static INLINE void store_tile_sums(const bnorm_sum_job *c, size_t channel, size_t width, const sums *s, int count)
 {
     pair sum[PAIRS], product[PAIRS], d[PAIRS];
     for (size_t p = 0; p < PAIRS; p++) {
@@ -276,14 +275,14 @@ static INLINE void store_tile_sums(const bnorm_collection *c, size_t channel, si
 
 static INLINE void join_lanes(float *chunk, size_t lane, pair group, size_t n, bool first)
 {
-    store_f32(chunk, BNORM_F32, lane, n, first ? group : add(load_f32(chunk, BNORM_F32, lane, n), group));
+    store_f32(chunk, BNORM_DTYPE_F32, lane, n, first ? group : add(load_f32(chunk, BNORM_DTYPE_F32, lane, n), group));
 }
 
 static INLINE sums load_sums(float *const *from, size_t lane, int count)
 {
-    return (sums){ load_f32(from[0], BNORM_F32, lane, PAIR),
-                   count >= 2 ? load_f32(from[1], BNORM_F32, lane, PAIR) : zero_pair(),
-                   count == 3 ? load_f32(from[2], BNORM_F32, lane, PAIR) : zero_pair() };
+    return (sums){ load_f32(from[0], BNORM_DTYPE_F32, lane, PAIR),
+                   count >= 2 ? load_f32(from[1], BNORM_DTYPE_F32, lane, PAIR) : zero_pair(),
+                   count == 3 ? load_f32(from[2], BNORM_DTYPE_F32, lane, PAIR) : zero_pair() };
 }
 
 /* The sums of a group, of n lanes from `lane` on, join those of the chunk, which the first group begins. */
@@ -298,8 +297,8 @@ static INLINE void join_sums(float *const *chunk, size_t lane, const sums *group
 
 /* Lanes of a super-row of several rows: what terms are made of, repeated for each row, and sums. */
 typedef struct {
-    BNORM_ALIGNED float about[4][BNORM_MAX_FOLDED];
-    BNORM_ALIGNED float sum[BNORM_SUMS][BNORM_MAX_FOLDED];
+    BNORM_ALIGNED float about[4][BNORM_MAX_SUPER_ROW];
+    BNORM_ALIGNED float sum[BNORM_SUMS][BNORM_MAX_SUPER_ROW];
 } folded_rows;
 
 static INLINE const float *fold_row(float *lanes, const bnorm_walk *w, const float *rows, size_t unit)
@@ -310,20 +309,20 @@ static INLINE const float *fold_row(float *lanes, const bnorm_walk *w, const flo
     return lanes;
 }
 
-static INLINE about_rows fold_about(folded_rows *f, const bnorm_walk *w, const bnorm_collection *c, size_t unit)
+static INLINE about_rows fold_about(folded_rows *f, const bnorm_walk *w, const bnorm_sum_job *c, size_t unit)
 {
     return (about_rows){ fold_row(f->about[0], w, c->pivot, unit), fold_row(f->about[1], w, c->dy_pivot, unit),
                          fold_row(f->about[2], w, c->scale, unit), fold_row(f->about[3], w, c->shift, unit) };
 }
 
 /* Where a chunk's sums of each lane of the super-row are, and how they become those of a row. */
-static INLINE void chunk_lanes(float **sum, folded_rows *f, const bnorm_walk *w, const bnorm_collection *c, size_t unit)
+static INLINE void chunk_lanes(float **sum, folded_rows *f, const bnorm_walk *w, const bnorm_sum_job *c, size_t unit)
 {
     for (int i = 0; i < bnorm_sums_of(c->terms); i++)
         sum[i] = w->folded > 1 ? f->sum[i] : c->sum[i] + unit * w->width;
 }
 
-static INLINE void reduce_chunk(folded_rows *f, const bnorm_walk *w, const bnorm_collection *c, size_t unit)
+static INLINE void reduce_chunk(folded_rows *f, const bnorm_walk *w, const bnorm_sum_job *c, size_t unit)
 {
     for (int i = 0; w->folded > 1 && i < bnorm_sums_of(c->terms); i++) {
         reduce_rows(f->sum[i], w->folded, w->width);

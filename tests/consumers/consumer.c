@@ -36,7 +36,7 @@ int main(void)
     wrong = status != BNORM_OK;
 #if defined(WITH_MPI)
     size_t workspace_size;
-    wrong += bnorm_mpi_workspace_size(&shape, BNORM_TRAIN, threads, &workspace_size) != BNORM_OK;
+    wrong += bnorm_mpi_workspace_size(&shape, BNORM_OP_TRAIN, threads, &workspace_size) != BNORM_OK;
 #endif
     for (i = 0; i < 4; i++)
         wrong += y[i] != expected[i];
