@@ -1,15 +1,23 @@
 /* SPDX-License-Identifier: MIT */
-/* bnorm on OpenMP threads: a separate, optional library, bnorm-openmp. */
+/**
+ * @file
+ * bnorm on OpenMP threads: a separate, optional library, bnorm-openmp.
+ */
 #ifndef BNORM_OPENMP_H
 #define BNORM_OPENMP_H
 
-#include "bnorm.h"
+#include "types.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-/* An executor of `width` OpenMP threads; 0: as many as OpenMP would use. */
+/**
+ * Makes an executor of OpenMP threads.
+ *
+ * @param width how many; 0: as many as OpenMP would use
+ * @return the executor, which owns nothing and needs no release
+ */
 BNORM_API bnorm_executor bnorm_openmp_executor(size_t width);
 
 #ifdef __cplusplus
