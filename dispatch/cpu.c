@@ -2,7 +2,7 @@
 /* What the CPU can do and the operating system keeps. */
 #include <stdint.h>
 
-#include "internal.h"
+#include "machine.h"
 
 #if (defined(__x86_64__) || defined(__i386__)) && defined(__GNUC__)
 

@@ -2,7 +2,9 @@
 /* What a caller fuses behind batch norm: read, checked, and brought to the form that kernels take. */
 #include <math.h>
 
-#include "internal.h"
+#include "arguments.h"
+#include "machine.h"
+#include "size.h"
 
 /* What an activation asks of its parameters. */
 typedef enum demand { NOTHING, ALPHA_UP_TO_BETA, FINITE_ALPHA, RISING_LINE } demand;
@@ -67,7 +69,7 @@ static bnorm_fusion fusion_of(const bnorm_epilogue *e)
     return f;
 }
 
-bnorm_status bnorm_read_epilogue(const bnorm_machine *m, const bnorm_epilogue *given, bnorm_fusion *fusion)
+bnorm_status bnorm_read_epilogue(const bnorm_kernels *kernels, const bnorm_epilogue *given, bnorm_fusion *fusion)
 {
     bnorm_epilogue e;
     *fusion = (bnorm_fusion){ .activation = BNORM_ACT_IDENTITY };
@@ -79,7 +81,7 @@ bnorm_status bnorm_read_epilogue(const bnorm_machine *m, const bnorm_epilogue *g
     const struct traits *t = traits_of(e.activation);
     if (!t || !meets(&e, t->parameters) || (e.mask && !t->two_slopes))
         return BNORM_ERROR_ACTIVATION;
-    if (t->sleef && !bnorm_runs(m->kernels->sleef))
+    if (t->sleef && !bnorm_runs(kernels->sleef))
         return BNORM_ERROR_UNSUPPORTED;
     *fusion = fusion_of(&e);
     return BNORM_OK;
@@ -92,7 +94,7 @@ static size_t mask_bytes(const bnorm_geometry *g)
 
 bnorm_range bnorm_mask_range(const bnorm_geometry *g, const bnorm_fusion *f, bool written)
 {
-    return (bnorm_range){ f->mask, mask_bytes(g), 1, written };
+    return bnorm_bytes(f->mask, mask_bytes(g), written);
 }
 
 bnorm_status bnorm_check_forward(const bnorm_geometry *g, const bnorm_fusion *f, const void *x, const void *y)

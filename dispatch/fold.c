@@ -2,7 +2,8 @@
 /* Batch norm becomes a part of the layer before it: once for a model, so in plain loops. */
 #include <math.h>
 
-#include "internal.h"
+#include "arguments.h"
+#include "size.h"
 
 static double factor(const bnorm_infer_params *p, size_t channel)
 {

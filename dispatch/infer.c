@@ -1,25 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* Inference: statistics are given. */
-#include <string.h>
+#include "calls.h"
+#include "coefficients.h"
+#include "size.h"
+#include "tasks.h"
 
-#include "internal.h"
-
-void bnorm_given_coefficients(const bnorm_kernels *kernels, size_t channels, const float *mean, const float *var,
-                              const float *gamma, const float *beta, float epsilon, float *const k[BNORM_COEFFICIENTS])
-{
-    kernels->scale_f64(channels, var, gamma, (double)epsilon, k[BNORM_SCALE]);
-    memcpy(k[BNORM_CENTER], mean, channels * sizeof(float));
-    if (beta)
-        memcpy(k[BNORM_SHIFT], beta, channels * sizeof(float));
-    else
-        memset(k[BNORM_SHIFT], 0, channels * sizeof(float));
-}
-
-static void coefficients(const bnorm_elementwise *pass, size_t first, size_t channels,
+static void coefficients(const bnorm_elementwise *job, size_t first, size_t channels,
                          float *const k[BNORM_COEFFICIENTS])
 {
-    const bnorm_infer_params *p = pass->context;
-    bnorm_given_coefficients(pass->application.kernels, channels, p->mean + first, p->var + first,
+    const bnorm_infer_params *p = job->context;
+    bnorm_given_coefficients(job->traversal.kernels, channels, p->mean + first, p->var + first,
                              bnorm_from(p->gamma, first), bnorm_from(p->beta, first), p->epsilon, k);
 }
 
@@ -63,7 +53,7 @@ static bnorm_status begin_infer(infer_call *c, const bnorm_machine *m, const bno
 {
     bnorm_status status = bnorm_check_call(shape, &c->g, &c->p, sizeof(c->p), params, executor);
     if (!status)
-        status = bnorm_read_epilogue(m, c->p.epilogue, &c->f);
+        status = bnorm_read_epilogue(m->kernels, c->p.epilogue, &c->f);
     return status ? status : check(&c->g, &c->p, &c->f, x, y);
 }
 
@@ -74,13 +64,16 @@ bnorm_status bnorm_infer_on(const bnorm_machine *m, const bnorm_shape *shape, co
     bnorm_status status = begin_infer(&c, m, shape, params, x, y, executor);
     if (status || c.g.empty)
         return status;
-    bnorm_elementwise pass = {
-        .application = { m->kernels, &c.g, BNORM_NORMALISE, { 0 }, x, NULL, y, bnorm_forward_fusion(&c.f) },
-        .hint = c.p.hint,
-        .coefficients = coefficients,
-        .context = &c.p
-    };
-    bnorm_run_elementwise(&pass, &m->tuning, executor);
+    bnorm_elementwise job = { .traversal = { .kernels = m->kernels,
+                                             .geometry = &c.g,
+                                             .map = BNORM_NORMALISE,
+                                             .x = x,
+                                             .y = y,
+                                             .fusion = bnorm_forward_fusion(&c.f) },
+                              .hint = c.p.hint,
+                              .coefficients = coefficients,
+                              .context = &c.p };
+    bnorm_run_elementwise(&job, &m->tuning, executor);
     return BNORM_OK;
 }
 

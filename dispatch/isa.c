@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "internal.h"
+#include "machine.h"
 
 /* Best first. */
 static const bnorm_kernels *const built[] = {

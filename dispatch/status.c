@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Statuses and the version in words. */
-#include "internal.h"
+#include "../include/bnorm/bnorm.h"
 
 const char *bnorm_version(void)
 {

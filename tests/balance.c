@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "check.h"
-#include "dispatch/internal.h"
+#include "dispatch/calls.h"
 #include "job.h"
 
 /* ---- Kernels that count ---- */

@@ -9,7 +9,8 @@
 
 #include "buffer.h"
 #include "check.h"
-#include "dispatch/internal.h"
+#include "dispatch/calls.h"
+#include "kernels/element.h"
 #include "element.h"
 #include "inputs.h"
 

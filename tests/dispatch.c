@@ -10,7 +10,7 @@
 #endif
 
 #include "check.h"
-#include "dispatch/internal.h"
+#include "dispatch/calls.h"
 
 /* ---- The ISAs of this CPU, as the kernel of the operating system sees them ---- */
 

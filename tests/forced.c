@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Takes the kernels of AVX2 without asking whether they run here: `forced.sh` sees to it that this ends as it must. */
-#include "dispatch/internal.h"
+#include "dispatch/calls.h"
 
 int main(void)
 {

@@ -3,7 +3,8 @@
 #ifndef BNORM_TESTS_JOB_H
 #define BNORM_TESTS_JOB_H
 
-#include "dispatch/internal.h"
+#include "dispatch/arguments.h"
+#include "dispatch/calls.h"
 #include "inputs.h"
 #include "tensor.h"
 

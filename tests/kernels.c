@@ -13,7 +13,9 @@
 
 #include "buffer.h"
 #include "check.h"
-#include "dispatch/internal.h"
+#include "dispatch/machine.h"
+#include "dispatch/size.h"
+#include "kernels/element.h"
 #include "element.h"
 #include "inputs.h"
 

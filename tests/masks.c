@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "check.h"
-#include "dispatch/internal.h"
+#include "dispatch/calls.h"
 
 #ifdef _WIN32
 int main(int argc, char **argv)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Sizes that steer how memory is gone through, never a result: caches as found or as the caller says. */
+/* The sizes of the caches: as found, or as the caller says. */
 #include <stdatomic.h>
 
-#include "internal.h"
+#include "machine.h"
 
 /* Where the system does not tell: what most cores have. */
 enum { USUAL_CORE_CACHE = 1 << 20, USUAL_SHARED_CACHE = 32 << 20 };

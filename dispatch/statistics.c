@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* The statistics of whole units and of segments, in the order of docs/numerics.md. */
+/* Which super-rows are summed about which pivot, and how the sums become statistics. */
 #include <string.h>
 
-#include "internal.h"
+#include "size.h"
+#include "statistics.h"
 
 enum { SEGMENT_ROWS = 2048 }; /* super-rows of a segment, at most: part of the order */
 
@@ -119,7 +120,7 @@ static void find_pivot(const bnorm_kernels *k, const bnorm_order *o, bnorm_sum_j
 }
 
 /* The sums over any number of super-rows: totals + sums; false where the sums alone are all. */
-static bool collect_chunks(const bnorm_kernels *k, const bnorm_order *o, bnorm_sum_job c, const bnorm_scratch *s)
+static bool sum_chunks(const bnorm_kernels *k, const bnorm_order *o, bnorm_sum_job c, const bnorm_scratch *s)
 {
     const size_t end = c.first + c.rows, channels = c.units * o->walk.width;
     const bool several = c.rows > BNORM_CHUNK;
@@ -143,8 +144,8 @@ static bool collect_chunks(const bnorm_kernels *k, const bnorm_order *o, bnorm_s
  * The first group of a segment is looked at twice: for the mean about its first value, and then about that mean; each
  * further epoch is as long as all that came before it, and taken about the mean of that.
  */
-static void collect_moments(const bnorm_kernels *k, const bnorm_order *o, bnorm_sum_job c, segment_range range,
-                            const bnorm_scratch *s, double *mean, double *m2)
+static void moments(const bnorm_kernels *k, const bnorm_order *o, bnorm_sum_job c, segment_range range,
+                    const bnorm_scratch *s, double *mean, double *m2)
 {
     size_t epoch = c.rows = bnorm_min(BNORM_GROUP, range.end - range.begin);
     c.pivot = s->pivot;
@@ -153,7 +154,7 @@ static void collect_moments(const bnorm_kernels *k, const bnorm_order *o, bnorm_
         if (c.first > range.begin)
             epoch = bnorm_min(c.first - range.begin, range.end - c.first);
         c.rows = epoch;
-        bool several = collect_chunks(k, o, c, s);
+        bool several = sum_chunks(k, o, c, s);
         k->add_epoch_f64(c.units * o->walk.width, (double)(bnorm_values_before(&o->walk, c.first) - range.before),
                          (double)values_in(o, c.first, epoch), s->sum[0], s->sum[1], several ? s->total[0] : NULL,
                          several ? s->total[1] : NULL, s->pivot, mean, m2);
@@ -177,7 +178,7 @@ static bool locate_dy(const bnorm_kernels *k, const bnorm_order *o, bnorm_sum_jo
     c.x_type = c.dy_type;
     c.pivot = s->pivot;
     memset(s->pivot, 0, channels * sizeof(*s->pivot));
-    collect_chunks(k, &of_dy, c, s);
+    sum_chunks(k, &of_dy, c, s);
     k->locate_f64(channels, (double)values_in(o, c.first, c.rows), s->sum[0], s->sum[1], s->pivot);
     for (size_t i = 0; i < channels; i++)
         found |= s->pivot[i] != 0.0f;
@@ -193,86 +194,88 @@ static void sum_deviations(const bnorm_kernels *k, const bnorm_order *o, bnorm_s
     c.terms = BNORM_DEVIATIONS;
     c.dy = c.x;
     c.dy_type = c.x_type;
-    collect_chunks(k, &of_x, c, &first);
+    sum_chunks(k, &of_x, c, &first);
 }
 
-static void collect_products(const bnorm_source *job, const bnorm_order *o, bnorm_sum_job c, const bnorm_scratch *s,
-                             double *const *sums)
+static void products(const bnorm_source *source, const bnorm_order *o, bnorm_sum_job c, const bnorm_scratch *s,
+                     double *const *sums)
 {
-    const bnorm_kernels *k = job->kernels;
+    const bnorm_kernels *k = source->kernels;
     const size_t channels = c.units * o->walk.width;
     const double count = (double)values_in(o, c.first, c.rows);
     c.pivot = s->k[BNORM_CENTER];
     if (c.terms == BNORM_FUSED) {
         c.scale = s->k[BNORM_SCALE];
         c.shift = s->k[BNORM_SHIFT];
-        if (!job->low_known)
+        if (!source->low_known)
             sum_deviations(k, o, c, s);
     } else {
-        const bool found = job->centered && locate_dy(k, o, c, s);
-        if (found || !job->low_known) {
+        const bool found = source->centered && locate_dy(k, o, c, s);
+        if (found || !source->low_known) {
             c.terms = BNORM_CENTERED;
             c.dy_pivot = s->pivot;
             if (!found)
                 memset(s->pivot, 0, channels * sizeof(*s->pivot));
         }
     }
-    const bool several = collect_chunks(k, o, c, s);
+    const bool several = sum_chunks(k, o, c, s);
     const float *const sum[BNORM_SUMS] = { s->sum[0], s->sum[1], s->sum[2] };
-    k->uncenter_f64(channels, count, c.dy_pivot, job->low_known ? s->low : NULL, sum, several ? s->total : NULL, sums);
+    k->uncenter_f64(channels, count, c.dy_pivot, source->low_known ? s->low : NULL, sum, several ? s->total : NULL,
+                    sums);
 }
 
 /* What is collected of a segment of some units; dy stands in for an x that no sum is wanted of. */
-static bnorm_sum_job collection_of(const bnorm_source *job, const bnorm_order *o, size_t unit, size_t units,
-                                   segment_range range)
+static bnorm_sum_job sum_job_of(const bnorm_source *source, const bnorm_order *o, size_t unit, size_t units,
+                                segment_range range)
 {
-    const bnorm_dtype x_type = job->x ? job->x_type : job->dy_type;
-    const void *x = job->x ? job->x : job->dy;
+    const bnorm_dtype x_type = source->x ? source->x_type : source->dy_type;
+    const void *x = source->x ? source->x : source->dy;
     return (bnorm_sum_job){
-        .terms = job->terms,
+        .terms = source->terms,
         .units = units,
         .first = range.begin,
         .rows = range.end - range.begin,
         .x_type = x_type,
-        .dy_type = job->dy ? job->dy_type : x_type,
+        .dy_type = source->dy ? source->dy_type : x_type,
         .x = bnorm_elements(x, x_type, unit * o->walk.x.unit_stride),
-        .dy = bnorm_elements(job->dy ? job->dy : x, job->dy ? job->dy_type : x_type, unit * o->walk.dy.unit_stride),
-        .fusion = job->fusion,
-        .at = job->at + unit * o->walk.dy.unit_stride,
+        .dy = bnorm_elements(source->dy ? source->dy : x, source->dy ? source->dy_type : x_type,
+                             unit * o->walk.dy.unit_stride),
+        .fusion = source->fusion,
+        .at = source->at + unit * o->walk.dy.unit_stride,
     };
 }
 
-void bnorm_segment_statistics(const bnorm_source *job, const bnorm_order *o, size_t unit, size_t units, size_t segment,
-                              const bnorm_scratch *s, double *const *statistics)
+void bnorm_segment_statistics(const bnorm_source *source, const bnorm_order *o, size_t unit, size_t units,
+                              size_t segment, const bnorm_scratch *s, double *const *statistics)
 {
     const segment_range range = range_of(o, segment);
-    const bnorm_sum_job c = collection_of(job, o, unit, units, range);
-    if (job->terms == BNORM_SQUARES)
-        collect_moments(job->kernels, o, c, range, s, statistics[0], statistics[1]);
+    const bnorm_sum_job c = sum_job_of(source, o, unit, units, range);
+    if (source->terms == BNORM_SQUARES)
+        moments(source->kernels, o, c, range, s, statistics[0], statistics[1]);
     else
-        collect_products(job, o, c, s, statistics);
+        products(source, o, c, s, statistics);
 }
 
-void bnorm_merge_segment(const bnorm_source *job, const bnorm_order *o, size_t channels, size_t segment,
+void bnorm_merge_segment(const bnorm_source *source, const bnorm_order *o, size_t channels, size_t segment,
                          double *const *more, double *const *statistics)
 {
     const segment_range range = range_of(o, segment);
-    if (job->terms == BNORM_SQUARES)
-        job->kernels->merge_f64(channels, (double)range.before,
-                                (double)values_in(o, range.begin, range.end - range.begin), statistics[0],
-                                statistics[1], more[0], more[1]);
+    if (source->terms == BNORM_SQUARES)
+        source->kernels->merge_f64(channels, (double)range.before,
+                                   (double)values_in(o, range.begin, range.end - range.begin), statistics[0],
+                                   statistics[1], more[0], more[1]);
     else
-        for (size_t i = 0; i < bnorm_statistic_count(job->terms); i++)
+        for (size_t i = 0; i < bnorm_statistic_count(source->terms); i++)
             for (size_t c = 0; c < channels; c++)
                 statistics[i][c] += more[i][c];
 }
 
-void bnorm_unit_statistics(const bnorm_source *job, const bnorm_order *o, size_t unit, size_t units,
+void bnorm_unit_statistics(const bnorm_source *source, const bnorm_order *o, size_t unit, size_t units,
                            const bnorm_scratch *s)
 {
-    bnorm_segment_statistics(job, o, unit, units, 0, s, s->all);
+    bnorm_segment_statistics(source, o, unit, units, 0, s, s->all);
     for (size_t segment = 1; segment < o->segments; segment++) {
-        bnorm_segment_statistics(job, o, unit, units, segment, s, s->part);
-        bnorm_merge_segment(job, o, units * o->walk.width, segment, s->part, s->all);
+        bnorm_segment_statistics(source, o, unit, units, segment, s, s->part);
+        bnorm_merge_segment(source, o, units * o->walk.width, segment, s->part, s->all);
     }
 }

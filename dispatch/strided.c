@@ -6,7 +6,8 @@
 #include <string.h>
 
 #include "../kernels/transpose.h"
-#include "internal.h"
+#include "region.h"
+#include "size.h"
 
 enum {
     TILE_ELEMENTS = 1024,
@@ -49,8 +50,8 @@ static size_t byte_of(const bnorm_layout *l, const box *b)
            bnorm_size_of(l->dtype);
 }
 
-static const void *bring(const box *b, size_t block, const bnorm_layout *layout, const void *tensor,
-                         const bnorm_layout *tile_layout, char *tile)
+static const void *gather(const box *b, size_t block, const bnorm_layout *layout, const void *tensor,
+                          const bnorm_layout *tile_layout, char *tile)
 {
     if (!tensor)
         return NULL;
@@ -58,8 +59,8 @@ static const void *bring(const box *b, size_t block, const bnorm_layout *layout,
     return tile;
 }
 
-static void take_back(const box *b, size_t block, const bnorm_layout *tile_layout, const char *tile,
-                      const bnorm_layout *layout, void *tensor)
+static void scatter(const box *b, size_t block, const bnorm_layout *tile_layout, const char *tile,
+                    const bnorm_layout *layout, void *tensor)
 {
     if (tensor)
         copy_box(b, block, tile_layout, tile, layout, (char *)tensor + byte_of(layout, b));
@@ -89,60 +90,60 @@ static bnorm_geometry geometry_of(const bnorm_geometry *g, const box *b)
 }
 
 /* dx goes where x was, dresidual where dy was, and y, beside which there is no dy, there too. */
-static void apply_box(const bnorm_traversal *job, const box *b, const float *const k[BNORM_COEFFICIENTS])
+static void map_box(const bnorm_traversal *t, const box *b, const float *const k[BNORM_COEFFICIENTS])
 {
     BNORM_ALIGNED char x[TILE_BYTES], dy[TILE_BYTES], residual[TILE_BYTES];
-    const bnorm_geometry *g = job->geometry, dense = geometry_of(g, b);
+    const bnorm_geometry *g = t->geometry, dense = geometry_of(g, b);
     const bnorm_layout *in = &dense.in, *out = &dense.out;
-    const bool forward = job->map == BNORM_NORMALISE;
+    const bool forward = t->map == BNORM_NORMALISE;
     const bnorm_region whole = bnorm_whole(&dense);
-    bnorm_traversal a = *job;
+    bnorm_traversal a = *t;
     bnorm_fusion fusion = { 0 };
-    if (job->fusion) {
-        fusion = *job->fusion;
-        fusion.residual = bring(b, g->block, &g->out, job->fusion->residual, out, residual);
-        fusion.dresidual = job->fusion->dresidual ? dy : NULL;
+    if (t->fusion) {
+        fusion = *t->fusion;
+        fusion.residual = gather(b, g->block, &g->out, t->fusion->residual, out, residual);
+        fusion.dresidual = t->fusion->dresidual ? dy : NULL;
         a.fusion = &fusion;
     }
     a.geometry = &dense;
     a.sweep = (bnorm_sweep){ 0 };
-    a.x = bring(b, g->block, &g->in, job->x, in, x);
-    a.dy = bring(b, g->block, &g->out, job->dy, out, dy);
-    a.y = !job->y ? NULL : forward ? dy : x;
+    a.x = gather(b, g->block, &g->in, t->x, in, x);
+    a.dy = gather(b, g->block, &g->out, t->dy, out, dy);
+    a.y = !t->y ? NULL : forward ? dy : x;
     bnorm_map_region(&a, &whole, k);
-    take_back(b, g->block, forward ? out : in, a.y, forward ? &g->out : &g->in, job->y);
-    if (job->fusion)
-        take_back(b, g->block, out, dy, &g->out, job->fusion->dresidual);
+    scatter(b, g->block, forward ? out : in, a.y, forward ? &g->out : &g->in, t->y);
+    if (t->fusion)
+        scatter(b, g->block, out, dy, &g->out, t->fusion->dresidual);
 }
 
 /* Whether rows of a block are short and apart, or blocks are. A mask's bits are not brought together. */
-bool bnorm_is_strided(const bnorm_traversal *job, const bnorm_region *r)
+bool bnorm_is_strided(const bnorm_traversal *t, const bnorm_region *r)
 {
-    const bnorm_geometry *g = job->geometry;
+    const bnorm_geometry *g = t->geometry;
     const size_t block = g->block, lanes = g->points * block;
     const bool pitched = g->points > 1 && (g->in.point_stride != block || g->out.point_stride != block);
     const bool scattered =
         g->blocks > 1 && lanes < BNORM_TILE && (g->in.block_stride != lanes || g->out.block_stride != lanes);
-    return block < BNORM_TILE && r->lanes == block && (pitched || scattered) && !(job->fusion && job->fusion->mask);
+    return block < BNORM_TILE && r->lanes == block && (pitched || scattered) && !(t->fusion && t->fusion->mask);
 }
 
-void bnorm_map_strided(const bnorm_traversal *job, const bnorm_region *r, const float *const k[BNORM_COEFFICIENTS])
+void bnorm_map_strided(const bnorm_traversal *t, const bnorm_region *r, const float *const k[BNORM_COEFFICIENTS])
 {
-    const size_t block = job->geometry->block;
+    const size_t block = t->geometry->block;
     const size_t together = bnorm_min(r->blocks, BLOCKS_TOGETHER);
     const size_t points = bnorm_min(r->points, TILE_ELEMENTS / together / block);
     const size_t blocks = TILE_ELEMENTS / block / points / together * together;
     for (size_t i = 0; i < r->images; i++)
         for (size_t first = 0; first < r->blocks; first += blocks) {
             const float *from[BNORM_COEFFICIENTS];
-            box b = { .image = r->image + (job->sweep.backwards ? r->images - 1 - i : i), .block = r->block + first };
+            box b = { .image = r->image + (t->sweep.backwards ? r->images - 1 - i : i), .block = r->block + first };
             b.blocks = bnorm_min(r->blocks - first, blocks);
             for (int c = 0; c < BNORM_COEFFICIENTS; c++)
                 from[c] = k[c] + first * block;
             for (size_t done = 0; done < r->points; done += points) {
                 b.point = r->point + done;
                 b.points = bnorm_min(r->points - done, points);
-                apply_box(job, &b, from);
+                map_box(t, &b, from);
             }
         }
 }

@@ -4,7 +4,9 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "internal.h"
+#include "arguments.h"
+#include "size.h"
+#include "statistics.h"
 
 bnorm_status bnorm_read_struct(void *to, size_t size, const void *from)
 {
@@ -125,13 +127,18 @@ bnorm_status bnorm_check_shape(const bnorm_shape *given, bnorm_geometry *g)
     return status ? status : extent_of(g, &g->out, &g->out_extent);
 }
 
+static bnorm_status check_executor(const bnorm_executor *executor)
+{
+    return executor && (!executor->run || executor->width == 0) ? BNORM_ERROR_EXECUTOR : BNORM_OK;
+}
+
 bnorm_status bnorm_check_call(const bnorm_shape *shape, bnorm_geometry *g, void *to, size_t size, const void *params,
                               const bnorm_executor *executor)
 {
     bnorm_status status = bnorm_check_shape(shape, g);
     if (!status && to)
         status = bnorm_read_struct(to, size, params);
-    return status ? status : bnorm_check_executor(executor);
+    return status ? status : check_executor(executor);
 }
 
 /*
@@ -209,12 +216,7 @@ bnorm_status bnorm_check_workspace(const void *workspace, size_t size, size_t ne
     return size < needed ? BNORM_ERROR_WORKSPACE_SIZE : BNORM_OK;
 }
 
-bnorm_status bnorm_check_executor(const bnorm_executor *executor)
-{
-    return executor && (!executor->run || executor->width == 0) ? BNORM_ERROR_EXECUTOR : BNORM_OK;
-}
-
-/* The largest array of values a channel can exist: the sums of backward, three doubles each. */
+/* The largest array of values per channel can exist: the sums of backward, three doubles each. */
 bool bnorm_valid_channels(size_t channels)
 {
     return channels > 0 && channels <= PTRDIFF_MAX / (BNORM_STATISTIC_ARRAYS * sizeof(double));
