@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Where each channel's coefficients are known, any part of the tensor can be computed by itself. */
+/* Calls whose coefficients are known. */
 #include "size.h"
 #include "tasks.h"
 
 /*
- * Channels whose coefficients are held at a time: on the stack, as no workspace is needed. From the caches fewer at a
- * time are faster, as they and the rows share the first one; from memory, longer pieces are.
+ * Floats of coefficients on the stack at a time, since these calls have no workspace. From cache, fewer channels at a
+ * time are faster, because coefficients and rows share L1; from memory, longer pieces are.
  */
 enum { HELD = 6144, CACHED_CHANNELS_AT_ONCE = 1024 };
 

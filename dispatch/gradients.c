@@ -125,8 +125,8 @@ bnorm_status bnorm_read_backward(const bnorm_machine *m, const bnorm_shape *shap
     return check_params(&c->p);
 }
 
-/* Whether an output is not an input, nor in its way. */
-static bnorm_status check_apart(const bnorm_geometry *g, const void *in, bool in_out, const void *out, bool out_out)
+/* An output that must not be this input, nor overlap it. */
+static bnorm_status check_disjoint(const bnorm_geometry *g, const void *in, bool in_out, const void *out, bool out_out)
 {
     if (!in || !out)
         return BNORM_OK;
@@ -150,10 +150,10 @@ bnorm_status bnorm_check_gradient_tensors(const bnorm_geometry *g, const bnorm_f
     if (!status && f->dresidual && f->residual)
         status = bnorm_check_tensors(g, f->residual, true, f->dresidual, true);
     if (!status)
-        status = check_apart(g, f->residual, true, dx, false);
+        status = check_disjoint(g, f->residual, true, dx, false);
     if (!status)
-        status = check_apart(g, dx, false, f->dresidual, true);
-    return status || !x_needed ? status : check_apart(g, x, false, f->dresidual, true);
+        status = check_disjoint(g, dx, false, f->dresidual, true);
+    return status || !x_needed ? status : check_disjoint(g, x, false, f->dresidual, true);
 }
 
 bnorm_status bnorm_check_backward_memory(const bnorm_geometry *g, const bnorm_backward_args *c, const void *x,

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT */
+/* Which way a reduction goes, how many tasks it makes, and what memory they need. */
 #include <stdint.h>
 
 #include "plan.h"
 #include "size.h"
 
 enum {
-    GROUP_CHANNELS = 256, /* that a task takes at a time, at most; a block may be larger */
-    FAR_CHANNELS = 64, /* the same from memory */
-    GROUP_COLUMNS = 512, /* the same where they lie side by side: long pieces of the rows of memory */
+    GROUP_CHANNELS = 256, /* channels that a task takes at a time, at most; a block may be larger */
+    MEMORY_GROUP_CHANNELS = 64, /* the same where tensors come from memory */
+    GROUP_COLUMNS = 512, /* the same where channels are adjacent: long pieces of the rows in memory */
     TASKS_PER_THREAD = 4,
-    STRIP_LANES = 1024, /* of a strip that goes through all steps, at least: each of its rows is a call */
-    PREFETCHING_TASKS_PER_THREAD = 2, /* each begins with a group that nothing has fetched */
+    STRIP_LANES = 1024, /* lanes of a strip, at least: each of its rows is a call of a kernel */
+    PREFETCHING_TASKS_PER_THREAD = 2, /* each begins with a group that nothing has prefetched */
     ALIGNMENT = 64
 };
 
@@ -32,7 +33,7 @@ bool bnorm_writes(const bnorm_reduction *job)
     return job->out || (job->source.fusion && job->source.fusion->dresidual);
 }
 
-/* Of all that is read. */
+/* Bytes that are read of a unit. */
 static size_t unit_bytes(const bnorm_reduction *job)
 {
     const bnorm_geometry *g = &job->geometry;
@@ -46,20 +47,20 @@ static size_t most_tasks(const bnorm_plan *p)
     return p->width == 1 ? 1 : p->width * (p->prefetching ? PREFETCHING_TASKS_PER_THREAD : TASKS_PER_THREAD);
 }
 
-/* Units that share a cache line: channels that lie side by side, and yet are units of their own. */
-static size_t units_of_line(const bnorm_reduction *job)
+/* How many units share a cache line: those whose channels are adjacent, and yet are units of their own. */
+static size_t units_per_line(const bnorm_reduction *job)
 {
     const bnorm_geometry *g = &job->geometry;
     const bool adjacent = g->in.block_stride == g->block || g->out.block_stride == g->block;
     return adjacent && g->points > 1 ? bnorm_ceil_div(BNORM_CACHE_LINE / sizeof(uint16_t), g->block) : 1;
 }
 
-/* Groups of at most so many channels, and bytes that are read, if a unit, or a line of units, is not larger. */
+/* Groups of at most so many channels and bytes, unless a unit, or the units of a cache line, have more. */
 static void cut_groups(bnorm_reduction *job, size_t bytes, size_t channels)
 {
     bnorm_plan *p = &job->plan;
     const bnorm_order *o = &p->order;
-    const size_t line = units_of_line(job), most = (line == 1 ? channels : GROUP_COLUMNS) / o->walk.width;
+    const size_t line = units_per_line(job), most = (line == 1 ? channels : GROUP_COLUMNS) / o->walk.width;
     size_t units = bnorm_min(bytes / unit_bytes(job), most);
     if (units < line)
         units = line == 1 ? 1 : most;
@@ -69,7 +70,7 @@ static void cut_groups(bnorm_reduction *job, size_t bytes, size_t channels)
     p->tasks = bnorm_min(most_tasks(p), p->groups);
 }
 
-/* As many groups for each of the tasks, which are few, and all nearly as large: no larger than they were. */
+/* As many groups for each task, all of nearly the same size and none larger than before. */
 static void even_groups(bnorm_plan *p)
 {
     const size_t groups = bnorm_ceil_div(p->groups, p->tasks) * p->tasks;
@@ -79,9 +80,10 @@ static void even_groups(bnorm_plan *p)
 }
 
 /*
- * Groups from cache: half of what a core has leaves room for the output. Groups from memory: the longer the runs of an
- * image, the faster memory is, so they take what each thread can have of the largest cache; two groups are there at a
- * time, beside what others keep in it. A unit too large for that is read twice, the second time backwards.
+ * A group from cache takes half of L2, which leaves room for the output. A group from memory takes an eighth of the
+ * thread's share of the largest cache, because memory is faster the longer the runs of an image are: two groups are in
+ * that cache at a time, beside what others keep there. A unit too large for that is read twice, the second time
+ * backwards.
  */
 static void plan_groups(bnorm_reduction *job, const bnorm_tuning *tuning, bool cold)
 {
@@ -90,7 +92,7 @@ static void plan_groups(bnorm_reduction *job, const bnorm_tuning *tuning, bool c
     p->prefetching = bnorm_writes(job) && cold && bnorm_planes_possible(&job->geometry) && unit_bytes(job) <= share / 4;
     p->sweep.backwards = cold && !p->prefetching;
     cut_groups(job, p->prefetching && share / 8 > core / 2 ? share / 8 : core / 2,
-               cold ? FAR_CHANNELS : GROUP_CHANNELS);
+               cold ? MEMORY_GROUP_CHANNELS : GROUP_CHANNELS);
     if (p->prefetching)
         even_groups(p);
 }
@@ -105,7 +107,7 @@ static void plan_split(bnorm_plan *p, const bnorm_tuning *tuning)
     p->tasks = bnorm_min(most_tasks(p), items * p->strips);
 }
 
-/* Strips that go through all steps: of rows in cache whose channels are all side by side. */
+/* Strips are for rows in cache that hold all channels. */
 static void plan_strips(bnorm_reduction *job, const bnorm_tuning *tuning)
 {
     bnorm_plan *p = &job->plan;
@@ -133,8 +135,7 @@ static void make_plan(bnorm_reduction *job, const bnorm_tuning *tuning, const bn
     job->source.x_type = job->geometry.in.dtype;
     job->source.dy_type = job->geometry.out.dtype;
     const bnorm_traversal traversal = bnorm_reduction_traversal(job, job->plan.sweep);
-    const bool cold =
-        bnorm_traversed_bytes(&traversal) > tuning->shared_cache / 2; /* what is read is gone through twice */
+    const bool cold = bnorm_traversed_bytes(&traversal) > tuning->shared_cache / 2; /* inputs are read twice */
     bnorm_plan *p = &job->plan;
     *p = (bnorm_plan){ .order = bnorm_order_of(&job->geometry, job->source.terms != BNORM_SQUARES) };
     if (!job->source.x)
@@ -153,10 +154,10 @@ static void make_plan(bnorm_reduction *job, const bnorm_tuning *tuning, const bn
 
 /* ---- Scratch memory ---- */
 
-/* What no memory holds: sizes stop there. A multiple of the alignment, which rounding up does not pass. */
+/* Larger than any memory: sizes saturate here. A multiple of the alignment, so that rounding up stays below. */
 static const size_t too_much = PTRDIFF_MAX / ALIGNMENT * ALIGNMENT;
 
-/* The next `count` pieces of `bytes` bytes of memory that begins at `base`; with base NULL it only counts. */
+/* Takes the next `count` pieces of `bytes` bytes from the memory at `base`; with base NULL it only counts. */
 static void *carve(char *base, size_t *used, size_t count, size_t bytes)
 {
     void *piece = base ? base + *used : NULL;
@@ -193,7 +194,7 @@ static bnorm_scratch carve_scratch(char *base, size_t *used, size_t channels)
     return s;
 }
 
-/* Of the channels that a task works on at a time. */
+/* For the channels that a task works on at a time. */
 static bnorm_scratch carve_task_scratch(const bnorm_plan *p, char *base, size_t *used)
 {
     size_t width = p->order.walk.width;
@@ -228,7 +229,7 @@ size_t bnorm_plan_reduction(bnorm_reduction *job, const bnorm_tuning *tuning, co
     make_plan(job, tuning, executor);
     bnorm_reduction most = *job;
     bnorm_plan *p = &most.plan;
-    p->strip_lanes = 0; /* which take no more */
+    p->strip_lanes = 0; /* strips take no more */
     if (!p->split) {
         p->prefetching = true; /* fewer tasks, so larger groups */
         cut_groups(&most, SIZE_MAX, GROUP_CHANNELS);

@@ -19,7 +19,7 @@ static void prepare(const bnorm_reduction *job, size_t channel, size_t lanes, co
         job->prepare(job, channel, lanes, s);
 }
 
-/* Over a region whose coefficients begin at `channel` of the scratch memory. */
+/* Maps a region whose coefficients begin at `channel` of the scratch memory. */
 static void map_part(const bnorm_reduction *job, const bnorm_region *region, bnorm_sweep sweep, const bnorm_scratch *s,
                      size_t channel)
 {
@@ -64,7 +64,7 @@ static void group_task(void *argument, size_t task)
 
 /* ---- Strips: all steps for some lanes ---- */
 
-/* A strip of wide rows as a unit of its own. */
+/* Makes a strip of wide rows a unit of its own. */
 static void narrow(bnorm_order *order, bnorm_source *source, size_t lane, size_t lanes)
 {
     order->walk.width = order->walk.block = lanes;
@@ -136,7 +136,7 @@ static void split_finish(const bnorm_reduction *job)
     job->finish(job, 0, all, &job->whole);
 }
 
-/* On the way back from where the collecting ended, as far as tasks run in the order of their numbers. */
+/* Backwards from where the sums ended, as far as tasks run in the order of their numbers. */
 static void split_map_task(void *argument, size_t task)
 {
     const bnorm_reduction *job = argument;

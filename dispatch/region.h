@@ -31,7 +31,7 @@ bool bnorm_planes_possible(const bnorm_geometry *geometry);
 /* How a region is walked. */
 typedef struct bnorm_sweep {
     bool stream; /* non-temporal stores to y */
-    bool backwards; /* what was read last is still in a cache */
+    bool backwards; /* from the end, because what was read last is still in a cache */
     size_t next_blocks; /* after those of the region: prefetched meanwhile, where they are planes */
 } bnorm_sweep;
 
@@ -55,7 +55,7 @@ bool bnorm_should_stream(const bnorm_traversal *traversal, bnorm_hint hint, bool
 void bnorm_map_region(const bnorm_traversal *traversal, const bnorm_region *region,
                       const float *const k[BNORM_COEFFICIENTS]);
 
-/* Whether the elements of a region are so far apart that they go through tiles, and the walk that does that. */
+/* Whether a region goes through tiles, and the walk that does so. */
 bool bnorm_is_strided(const bnorm_traversal *traversal, const bnorm_region *region);
 void bnorm_map_strided(const bnorm_traversal *traversal, const bnorm_region *region,
                        const float *const k[BNORM_COEFFICIENTS]);

@@ -24,7 +24,7 @@ static bnorm_reach reach_of(const bnorm_geometry *g, const bnorm_layout *l, size
                           .block_stride = l->block_stride };
 }
 
-/* Whether the lanes of each super-row are adjacent, and super-rows and runs as far apart as bnorm_reach says. */
+/* Whether the lanes of each super-row are adjacent, and super-rows and runs have the strides of bnorm_reach. */
 static bool is_dense(const bnorm_geometry *g, const bnorm_layout *l, const bnorm_walk *w, bool one_row)
 {
     bool row_adjacent = !one_row || g->blocks == 1 || l->block_stride == g->block;
@@ -62,7 +62,7 @@ bnorm_order bnorm_order_of(const bnorm_geometry *g, bool with_dy)
 
 /* ---- A segment of some units ---- */
 
-/* Super-rows [begin, end), before which there are `before` values of a channel. */
+/* Super-rows [begin, end), before which there are `before` values per channel. */
 typedef struct segment_range {
     size_t begin, end, before;
 } segment_range;
@@ -79,7 +79,7 @@ static size_t values_in(const bnorm_order *o, size_t first, size_t rows)
     return bnorm_values_before(&o->walk, first + rows) - bnorm_values_before(&o->walk, first);
 }
 
-/* Elements as floats. */
+/* Loads elements as floats. */
 static void load_piece(const void *x, bnorm_dtype type, size_t first, size_t n, float *piece)
 {
     if (type == BNORM_DTYPE_F32)
@@ -109,7 +109,7 @@ static void first_values(const bnorm_walk *w, const void *x, bnorm_dtype type, s
             load_piece(x, type, at, w->block, pivot);
 }
 
-/* A pivot for the values of x that c says: their mean, taken about the first of them. */
+/* Finds a pivot for the values of x that c names: their mean, computed about the first of them. */
 static void find_pivot(const bnorm_kernels *k, const bnorm_order *o, bnorm_sum_job c, const bnorm_scratch *s)
 {
     c.terms = BNORM_DEVIATIONS;
@@ -119,7 +119,7 @@ static void find_pivot(const bnorm_kernels *k, const bnorm_order *o, bnorm_sum_j
     k->recenter_f64(c.units * o->walk.width, (double)values_in(o, c.first, c.rows), s->sum[0], s->pivot);
 }
 
-/* The sums over any number of super-rows: totals + sums; false where the sums alone are all. */
+/* Sums over any number of super-rows: the result is totals + sums, or, where it answers false, the sums alone. */
 static bool sum_chunks(const bnorm_kernels *k, const bnorm_order *o, bnorm_sum_job c, const bnorm_scratch *s)
 {
     const size_t end = c.first + c.rows, channels = c.units * o->walk.width;
@@ -141,8 +141,8 @@ static bool sum_chunks(const bnorm_kernels *k, const bnorm_order *o, bnorm_sum_j
 }
 
 /*
- * The first group of a segment is looked at twice: for the mean about its first value, and then about that mean; each
- * further epoch is as long as all that came before it, and taken about the mean of that.
+ * The first group of a segment is summed twice: about its first value, for its mean, and then about that mean. Each
+ * further epoch is as long as all before it together, and is summed about their mean.
  */
 static void moments(const bnorm_kernels *k, const bnorm_order *o, bnorm_sum_job c, segment_range range,
                     const bnorm_scratch *s, double *mean, double *m2)
@@ -162,8 +162,8 @@ static void moments(const bnorm_kernels *k, const bnorm_order *o, bnorm_sum_job 
 }
 
 /*
- * A pivot for dy, from the first 16 or more values of each channel: 0 but where these all lie on one side, far from 0.
- * Whether there is any other.
+ * Finds pivots for dy from the first 16 or more values of each channel: 0, unless all of these lie on one side and far
+ * from 0. Answers whether any is not 0.
  */
 static bool locate_dy(const bnorm_kernels *k, const bnorm_order *o, bnorm_sum_job c, const bnorm_scratch *s)
 {
@@ -185,7 +185,7 @@ static bool locate_dy(const bnorm_kernels *k, const bnorm_order *o, bnorm_sum_jo
     return found;
 }
 
-/* Σd in sum[2] and total[2], as totals of several chunks or as sums: what BNORM_FUSED leaves out. */
+/* Sums d, which BNORM_FUSED leaves out, into sum[2] and total[2], as sum_chunks() does. */
 static void sum_deviations(const bnorm_kernels *k, const bnorm_order *o, bnorm_sum_job c, const bnorm_scratch *s)
 {
     const bnorm_scratch first = { .sum = { s->sum[2] }, .total = { s->total[2] } };
@@ -224,7 +224,7 @@ static void products(const bnorm_source *source, const bnorm_order *o, bnorm_sum
                     sums);
 }
 
-/* What is collected of a segment of some units; dy stands in for an x that no sum is wanted of. */
+/* The job for a segment of some units. dy stands in for x where no sum of x is wanted. */
 static bnorm_sum_job sum_job_of(const bnorm_source *source, const bnorm_order *o, size_t unit, size_t units,
                                 segment_range range)
 {

@@ -31,7 +31,7 @@ const char *bnorm_status_string(bnorm_status status)
     case BNORM_ERROR_VARIANCE:
         return "running_variance is not one of bnorm_variance";
     case BNORM_ERROR_SINGLE_VALUE:
-        return "one value a channel has no unbiased variance";
+        return "one value per channel has no unbiased variance";
     case BNORM_ERROR_EXECUTOR:
         return "an executor without a function, or of width 0";
     case BNORM_ERROR_WORKSPACE_SIZE:

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Regions whose elements lie apart, as where x and y are of different layouts: through tiles in a core's own cache, in
- * which they lie as in a dense tensor of y's layout.
+ * Regions whose rows are short and strided, or whose x and y have different layouts: they go through tiles in L1 that
+ * are dense tensors of y's layout.
  */
 #include <string.h>
 
@@ -12,7 +12,7 @@
 enum {
     TILE_ELEMENTS = 1024,
     TILE_BYTES = TILE_ELEMENTS * sizeof(float),
-    BLOCKS_TOGETHER = 16 /* those of a cache line, where they lie side by side */
+    BLOCKS_TOGETHER = 16 /* of a cache line of floats, where they are adjacent */
 };
 
 /* Some blocks and points of an image. */
@@ -116,7 +116,7 @@ static void map_box(const bnorm_traversal *t, const box *b, const float *const k
         scatter(b, g->block, out, dy, &g->out, t->fusion->dresidual);
 }
 
-/* Whether rows of a block are short and apart, or blocks are. A mask's bits are not brought together. */
+/* Whether rows of a block, or blocks, are short and have gaps between them. The bits of a mask cannot be gathered. */
 bool bnorm_is_strided(const bnorm_traversal *t, const bnorm_region *r)
 {
     const bnorm_geometry *g = t->geometry;

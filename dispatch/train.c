@@ -24,7 +24,7 @@ static void save(float *saved, const float *values, size_t channel, size_t chann
         memcpy(saved + channel, values, channels * sizeof(float));
 }
 
-/* Coefficients of `lanes` channels, of which those past the last are padding, and what the caller keeps of them. */
+/* Computes the coefficients of `lanes` channels, after the last of which is padding, and what the caller keeps. */
 static void finish(const bnorm_reduction *job, size_t channel, size_t lanes, const bnorm_scratch *s)
 {
     const bnorm_kernels *kernels = job->source.kernels;
@@ -85,7 +85,7 @@ static bnorm_status check_train_memory(const bnorm_geometry *g, const bnorm_trai
     return bnorm_check_ranges(ranges, sizeof(ranges) / sizeof(*ranges), 3);
 }
 
-/* A call's arguments, checked, and its work. */
+/* A call's checked arguments, and its job. */
 typedef struct train_call {
     bnorm_train_params p;
     bnorm_fusion f;

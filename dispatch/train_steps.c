@@ -8,7 +8,7 @@
 #include "tasks.h"
 #include "train.h"
 
-/* Where the statistics of the channels of a tensor go. */
+/* Where the statistics go. */
 typedef struct moments {
     double *mean, *m2;
 } moments;

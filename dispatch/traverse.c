@@ -7,7 +7,7 @@
 #include "size.h"
 
 enum {
-    BACKWARDS_LANES = 262144, /* gone through forwards at a time on the way back: enough to be read at full speed */
+    BACKWARDS_LANES = 262144, /* walked forwards at a time on the way back: enough to be read at full throughput */
     LONG_PIECE = 4096 /* bytes beside which two cache lines that are not filled do not count */
 };
 
@@ -90,7 +90,7 @@ static work work_of(const bnorm_traversal *t, const bnorm_region *r, const float
     return w;
 }
 
-/* A job of the tensors from an element on, and of the coefficients from a channel on. */
+/* Makes a job begin at an element of the tensors and at a channel of the coefficients. */
 static void place_job(bnorm_map_job *j, const work *w, size_t image, size_t block, size_t point, size_t lane,
                       size_t channel)
 {
@@ -104,7 +104,7 @@ static void place_job(bnorm_map_job *j, const work *w, size_t image, size_t bloc
         j->k[c] += channel;
 }
 
-/* Some rows of a block of an image, both counted within the region; rows lie a point apart, or an image. */
+/* Maps some rows of a block of an image, both counted within the region; a row is a point, or an image. */
 static void map_rows(const work *w, size_t image, size_t block, size_t first, size_t rows, size_t width,
                      bool along_images)
 {
@@ -125,7 +125,7 @@ static void map_rows(const work *w, size_t image, size_t block, size_t first, si
     w->traversal->kernels->map_rows(&t);
 }
 
-/* Some units of an image, of each the same lanes. */
+/* Maps the same lanes of each of some blocks of an image. */
 static void map_planes(const work *w, size_t image, size_t block, size_t units, size_t first, size_t lanes)
 {
     const bnorm_region *r = w->region;
@@ -141,7 +141,7 @@ static void map_planes(const work *w, size_t image, size_t block, size_t units, 
     w->traversal->kernels->map_planes(&t);
 }
 
-/* Rows that follow each other through the whole region. */
+/* Maps rows that have one stride through the whole region. */
 static void map_sequence(const work *w, size_t rows, size_t width, bool along_images, bool repeated)
 {
     size_t piece = w->traversal->sweep.backwards ? bnorm_ceil_div(BACKWARDS_LANES, width) : rows;
@@ -155,7 +155,7 @@ static void map_sequence(const work *w, size_t rows, size_t width, bool along_im
     }
 }
 
-/* An image whose blocks are planes: dense, of a width that divides a tile. */
+/* Maps an image whose blocks are planes: dense, of a width that divides a tile. */
 static void map_image(const work *w, size_t image)
 {
     const bnorm_geometry *g = w->geometry;
@@ -174,7 +174,7 @@ static void map_image(const work *w, size_t image)
 
 /* ---- A region ---- */
 
-/* Blocks that lie side by side are one: rows of all their channels. */
+/* Adjacent blocks are one block: rows of all their channels. */
 static void map_as_rows(const bnorm_traversal *t, const bnorm_region *r, const float *const k[BNORM_COEFFICIENTS])
 {
     bnorm_traversal rows = *t;
