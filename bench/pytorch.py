@@ -8,6 +8,7 @@ memory is kept by the allocator, so that page faults, which would take longer th
 import argparse
 import ctypes
 import csv
+import json
 import os
 import re
 import statistics
@@ -128,6 +129,8 @@ def main():
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--types", nargs="+", choices=TYPES, default=list(TYPES))
+    parser.add_argument("--json", metavar="FILE", help="write the medians for './run chart'")
     arguments = parser.parse_args()
     ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 1 << 30)
     ctypes.CDLL(None).mallopt(M_TRIM_THRESHOLD, 1 << 30)
@@ -140,19 +143,24 @@ def main():
     print(f"bnorm {library.bnorm_version().decode()} ({library.bnorm_isa().decode()}), PyTorch {torch.__version__}, "
           f"{arguments.threads} threads, batch {arguments.batch}, medians of {arguments.rounds} rounds in turns\n")
     print("microseconds of PyTorch / of bnorm = how many times as fast\n")
-    ratios = {}
+    ratios, medians = {}, []
     for name, sizes in layers.items():
         if not re.search(arguments.layers, name):
             continue
-        for dtype in TYPES:
+        for dtype in arguments.types:
             for channels_last in (False, True):
                 layer = Layer(library, executor, sizes, channels_last, dtype)
                 for operation in ("infer", "train", "backward"):
                     for fused in (False, True):
                         ours, theirs = compare(layer, operation, fused, arguments.rounds)
+                        medians.append({"op": operation, "relu": fused, "layout": "nhwc" if channels_last else "nchw",
+                                        "dtype": dtype, "layer": name, "batch": arguments.batch, "seconds": theirs})
                         key = f"{operation}{'+relu' if fused else ''} {'nhwc' if channels_last else 'nchw'} {dtype}"
                         ratios.setdefault(key, []).append(theirs / ours)
                         print(f"{name:26} {key:24} {theirs * 1e6:9.1f} / {ours * 1e6:9.1f} = {theirs / ours:5.2f}", flush=True)
+    if arguments.json:
+        with open(arguments.json, "w", encoding="utf-8") as file:
+            json.dump({"pytorch": torch.__version__, "threads": arguments.threads, "medians": medians}, file, indent=1)
     print("\n| | layers | geometric mean | least |\n| --- | ---: | ---: | ---: |")
     for key, values in ratios.items():
         print(f"| {key} | {len(values)} | {statistics.geometric_mean(values):.2f} | {min(values):.2f} |")
