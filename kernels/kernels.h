@@ -83,12 +83,12 @@ typedef struct bnorm_reach {
  */
 typedef struct bnorm_walk {
     size_t width; /* lanes of a row */
-    size_t folded; /* rows of a super-row: bnorm_rows_per_super_row(width) */
+    size_t rows_per_super_row; /* rows of a super-row: bnorm_rows_per_super_row(width) */
     size_t run_rows; /* rows of a run */
     size_t run_super_rows; /* super-rows of a run; the last may have fewer rows */
     size_t points, block; /* rows count through the points of all images; lanes through blocks */
     size_t runs, group_runs; /* and as many as hold a group */
-    bool fetch; /* the tensors come from memory */
+    bool prefetch; /* the tensors come from memory */
     bool dense; /* each super-row's lanes are adjacent */
     bnorm_reach x, dy;
 } bnorm_walk;
@@ -96,7 +96,7 @@ typedef struct bnorm_walk {
 /* How many values of a channel lie before a super-row. */
 static inline size_t bnorm_values_before(const bnorm_walk *w, size_t super_row)
 {
-    return super_row / w->run_super_rows * w->run_rows + super_row % w->run_super_rows * w->folded;
+    return super_row / w->run_super_rows * w->run_rows + super_row % w->run_super_rows * w->rows_per_super_row;
 }
 
 /*

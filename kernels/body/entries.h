@@ -8,15 +8,16 @@
 enum { LONG_RUN = 256 };
 
 /* Channels that lie side by side, and yet are units of their own. */
-static bool are_columns(const bnorm_walk *w)
+static bool has_column_units(const bnorm_walk *w)
 {
-    return w->width == 1 && w->x.unit_stride == 1 && w->dy.unit_stride == 1 && are_images(w);
+    return w->width == 1 && w->x.unit_stride == 1 && w->dy.unit_stride == 1 && runs_are_images(w);
 }
 
 /* Where they are few, and all that a point has, a super-row's lanes are adjacent. */
 static void sum_unit_columns(const bnorm_walk *w, const bnorm_sum_job *c, int type)
 {
-    if (c->units * w->folded > BNORM_MAX_SUPER_ROW || w->x.point_stride != c->units || w->dy.point_stride != c->units) {
+    if (c->units * w->rows_per_super_row > BNORM_MAX_SUPER_ROW || w->x.point_stride != c->units ||
+        w->dy.point_stride != c->units) {
         column_sums[c->terms][type](w, c);
         return;
     }
@@ -30,16 +31,16 @@ static void sum_unit_columns(const bnorm_walk *w, const bnorm_sum_job *c, int ty
 static void sum_units(const bnorm_walk *w, const bnorm_sum_job *c)
 {
     const int type = bnorm_of_x(c->terms) || c->x_type == c->dy_type ? (int)c->x_type : ANY;
-    const bool adjacent_tiles = w->folded * w->width == BNORM_TILE && w->x.super_row_stride == BNORM_TILE &&
+    const bool adjacent_tiles = w->rows_per_super_row * w->width == BNORM_TILE && w->x.super_row_stride == BNORM_TILE &&
                                 w->dy.super_row_stride == BNORM_TILE;
-    if (!w->dense && are_columns(w) && c->terms <= BNORM_PRODUCTS)
+    if (!w->dense && has_column_units(w) && c->terms <= BNORM_PRODUCTS)
         sum_unit_columns(w, c, type);
     else if (!w->dense)
         sum_strided(w, c);
     else if (adjacent_tiles && c->rows <= BNORM_GROUP && c->first % w->run_super_rows + c->rows <= w->run_super_rows)
         run_sums[c->terms][type](w, c);
-    else if (adjacent_tiles && w->fetch && w->run_super_rows <= LONG_RUN)
-        far_plane_sums[c->terms][type](w, c);
+    else if (adjacent_tiles && w->prefetch && w->run_super_rows <= LONG_RUN)
+        memory_plane_sums[c->terms][type](w, c);
     else if (adjacent_tiles)
         plane_sums[c->terms][type](w, c);
     else
@@ -73,7 +74,7 @@ static int type_of(const bnorm_map_job *j)
 }
 
 /* Behind `lanes` lanes that are done, all tensors being adjacent. */
-static bnorm_map_job behind(bnorm_map_job j, size_t lanes)
+static bnorm_map_job skip_lanes(bnorm_map_job j, size_t lanes)
 {
     j.x = bnorm_elements(j.x, j.x_type, lanes);
     j.dy = bnorm_elements(j.dy, j.dy_type, lanes);
@@ -85,7 +86,7 @@ static bnorm_map_job behind(bnorm_map_job j, size_t lanes)
 }
 
 /* Prefetch beside non-temporal stores, where nothing else is fetched. */
-static void fetch_ahead(bnorm_map_job *j, size_t lanes)
+static void set_prefetch(bnorm_map_job *j, size_t lanes)
 {
     const size_t x = BNORM_PREFETCH / bnorm_size_of(j->x_type), dy = BNORM_PREFETCH / bnorm_size_of(j->dy_type);
     const size_t most = x < dy ? dy : x;
@@ -99,16 +100,16 @@ static void fetch_ahead(bnorm_map_job *j, size_t lanes)
 /* The last lanes of a row, and then its first. */
 static void load_seam(float *seam, const float *row, size_t width)
 {
-    const size_t some = smaller(width, PAIR);
+    const size_t some = minimum(width, PAIR);
     memset(seam, 0, 2 * PAIR * sizeof(*seam));
     memcpy(seam + PAIR - some, row + width - some, some * sizeof(*row));
     memcpy(seam + PAIR, row, some * sizeof(*row));
 }
 
 /* Factors of rows, and of the seam between two: `seam` is where these go. */
-static row_factors factors_of_rows(const bnorm_map_job *j, size_t width, float (*seam)[2 * PAIR])
+static row_coefficients coefficients_of_rows(const bnorm_map_job *j, size_t width, float (*seam)[2 * PAIR])
 {
-    row_factors f;
+    row_coefficients f;
     for (int c = 0; c < BNORM_COEFFICIENTS; c++) {
         f.k[c] = j->k[c];
         f.seam[c] = seam[c];
@@ -119,14 +120,14 @@ static row_factors factors_of_rows(const bnorm_map_job *j, size_t width, float (
 }
 
 /* `rows` rows, one after the other. */
-static void map_row_units(bnorm_map_job j, const row_factors *f, size_t rows, size_t width)
+static void map_row_units(bnorm_map_job j, const row_coefficients *f, size_t rows, size_t width)
 {
     const size_t lanes = rows * width, to_aligned = lanes_to_aligned(j.y, j.y_type);
     const size_t head = lanes > 2 * BNORM_TILE ? to_aligned : 0;
     j.begin = j.at;
     j.end = j.at + lanes;
     j.stream = j.stream && head == to_aligned;
-    fetch_ahead(&j, lanes);
+    set_prefetch(&j, lanes);
     row_maps[j.fusion != NULL][j.map][type_of(&j)](j, f, rows, width, width, head);
 }
 
@@ -134,7 +135,7 @@ static void map_row_units(bnorm_map_job j, const row_factors *f, size_t rows, si
 static void map_wide_rows(bnorm_map_job j, const bnorm_rows *r)
 {
     BNORM_ALIGNED float seam[BNORM_COEFFICIENTS][2 * PAIR];
-    const row_factors f = factors_of_rows(&j, r->width, seam);
+    const row_coefficients f = coefficients_of_rows(&j, r->width, seam);
     const size_t at_stride = j.map == BNORM_NORMALISE ? r->y_stride : r->dy_stride;
     for (size_t row = 0; row < r->rows; row++) {
         map_row_units(j, &f, 1, r->width);
@@ -154,7 +155,7 @@ static void map_adjacent_rows(bnorm_map_job j, size_t rows, size_t width)
 {
     BNORM_ALIGNED float repeated[BNORM_COEFFICIENTS][8 * PAIR], seam[BNORM_COEFFICIENTS][2 * PAIR];
     const size_t most = j.stream && width % PAIR == 0 ? 1 : 8 * PAIR / width;
-    const size_t times = most < 2 ? 1 : smaller(most, rows);
+    const size_t times = most < 2 ? 1 : minimum(most, rows);
     for (int c = 0; times > 1 && c < BNORM_COEFFICIENTS; c++) {
         if (bnorm_uses(j.map, c))
             repeat_row(repeated[c], j.k[c], width, times);
@@ -162,12 +163,12 @@ static void map_adjacent_rows(bnorm_map_job j, size_t rows, size_t width)
     }
     const size_t whole = rows / times, done = whole * times * width, rest = rows % times * width;
     if (whole) {
-        const row_factors f = factors_of_rows(&j, times * width, seam);
+        const row_coefficients f = coefficients_of_rows(&j, times * width, seam);
         map_row_units(j, &f, whole, times * width);
     }
     if (rest) {
-        const row_factors f = factors_of_rows(&j, rest, seam);
-        map_row_units(behind(j, done), &f, 1, rest);
+        const row_coefficients f = coefficients_of_rows(&j, rest, seam);
+        map_row_units(skip_lanes(j, done), &f, 1, rest);
     }
 }
 
@@ -178,15 +179,15 @@ static void map_small_units(bnorm_map_job j, const bnorm_planes *p)
     const size_t at_once = BNORM_MAX_SUPER_ROW / p->lanes;
     const bnorm_map_job first = j;
     for (size_t unit = 0; unit < p->units; unit += at_once) {
-        const size_t units = smaller(p->units - unit, at_once);
-        j = behind(first, unit * p->lanes);
+        const size_t units = minimum(p->units - unit, at_once);
+        j = skip_lanes(first, unit * p->lanes);
         for (int c = 0; c < BNORM_COEFFICIENTS; c++) {
             for (size_t u = 0; bnorm_uses(j.map, c) && u < units; u++)
                 repeat_row(expanded[c] + u * p->lanes, first.k[c] + (unit + u) * p->width, p->width,
                            p->lanes / p->width);
             j.k[c] = expanded[c];
         }
-        const row_factors f = factors_of_rows(&j, units * p->lanes, seam);
+        const row_coefficients f = coefficients_of_rows(&j, units * p->lanes, seam);
         map_row_units(j, &f, 1, units * p->lanes);
     }
 }
@@ -201,7 +202,7 @@ static void map_planes(const bnorm_planes *p)
         map_small_units(j, p);
     } else if (PAIR % p->width) {
         for (size_t unit = 0; unit < p->units; unit++) {
-            bnorm_map_job plane = behind(j, unit * p->lanes);
+            bnorm_map_job plane = skip_lanes(j, unit * p->lanes);
             for (int c = 0; c < BNORM_COEFFICIENTS; c++)
                 plane.k[c] += unit * p->width;
             map_adjacent_rows(plane, p->lanes / p->width, p->width);
@@ -210,7 +211,7 @@ static void map_planes(const bnorm_planes *p)
         j.begin = j.at;
         j.end = j.at + lanes;
         j.stream = j.stream && head == to_aligned;
-        fetch_ahead(&j, lanes);
+        set_prefetch(&j, lanes);
         plane_maps[j.fusion != NULL][j.map][type_of(&j)](j, NULL, p->units, p->lanes, p->width, head);
     }
 }
@@ -244,7 +245,7 @@ enum {
 
 /* Where one load a cycle fills the widest vectors, and most of what is loaded are factors: six, or two for each of x.
  */
-static bool should_share_factors(const bnorm_map_job *j, size_t width)
+static bool should_share_coefficients(const bnorm_map_job *j, size_t width)
 {
     const size_t size = bnorm_size_of(j->y_type);
     return V_LANES >= 16 && (j->map == BNORM_GRADIENT || size < sizeof(float)) && !j->fusion && !j->stream &&
@@ -261,7 +262,7 @@ static void map_rows(const bnorm_rows *given)
         r.dy_stride = r.x_stride;
     const bool adjacent = r.x_stride == r.width && r.dy_stride == r.width && (!j.y || r.y_stride == r.width);
     if (adjacent && r.used == r.width) {
-        if (should_share_factors(&j, r.width))
+        if (should_share_coefficients(&j, r.width))
             column_maps[0][j.map][type_of(&j)](j, &r, NARROW_ROWS / bnorm_size_of(j.y_type));
         else
             map_adjacent_rows(j, r.rows, r.width);
@@ -273,7 +274,7 @@ static void map_rows(const bnorm_rows *given)
     }
     if (adjacent && r.used < r.width && r.width <= PAIR && PAIR % r.width == 0 && !(j.fusion && j.fusion->mask)) {
         const size_t done = map_padded_rows(j, &r);
-        j = behind(j, done * r.width);
+        j = skip_lanes(j, done * r.width);
         r.rows -= done;
     }
     j.stream =

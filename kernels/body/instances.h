@@ -114,10 +114,10 @@ static sum_function *const run_sums[][TYPES] = {
     [BNORM_PRODUCTS] = OF_X_AND_DY(sum_runs_products), [BNORM_CENTERED] = ANY_TYPE(sum_planes_centered),
     [BNORM_FUSED] = FUSED_SUMS(sum_planes_fused),
 };
-static sum_function *const far_plane_sums[][TYPES] = {
+static sum_function *const memory_plane_sums[][TYPES] = {
     [BNORM_DEVIATIONS] = OF_X(sum_planes_deviations),
-    [BNORM_SQUARES] = OF_X(sum_far_planes_squares),
-    [BNORM_PRODUCTS] = OF_X_AND_DY(sum_far_planes_products),
+    [BNORM_SQUARES] = OF_X(sum_memory_planes_squares),
+    [BNORM_PRODUCTS] = OF_X_AND_DY(sum_memory_planes_products),
     [BNORM_CENTERED] = ANY_TYPE(sum_planes_centered),
     [BNORM_FUSED] = FUSED_SUMS(sum_planes_fused),
 };

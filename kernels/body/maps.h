@@ -12,7 +12,7 @@
 /* What a map needs of each channel. */
 typedef struct {
     pair center, scale, shift, dy_mean, slope, offset;
-} factors;
+} coefficients;
 
 /* The lanes of a pair that are channels, a bit each; the others are padding, which becomes zero. */
 enum { ALL_LANES = -1 };
@@ -41,43 +41,43 @@ static INLINE pair keep_lanes(pair y, int lanes)
 
 /* ---- y or dx of a pair, of which n lanes count. What is fused are the elements from `at` on of y's layout ---- */
 
-static INLINE pair normalise(pair x, const factors *k)
+static INLINE pair normalise(pair x, const coefficients *k)
 {
     return add(mul(sub(x, k->center), k->scale), k->shift);
 }
 
-static INLINE pair gradient(pair x, pair dz, const factors *k)
+static INLINE pair gradient(pair x, pair dz, const coefficients *k)
 {
     const pair d = sub(x, k->center), line = add(mul(d, k->slope), k->offset);
     return mul(accumulate(sub(dz, k->dy_mean), line), k->scale);
 }
 
 static INLINE pair map_normalise(const bnorm_map_job *j, pair x, pair dy, const pair *residual, pair *dz, size_t at,
-                                 size_t n, const factors *k)
+                                 size_t n, const coefficients *k)
 {
     return normalise(x, k);
 }
 
 static INLINE pair map_gradient(const bnorm_map_job *j, pair x, pair dy, const pair *residual, pair *dz, size_t at,
-                                size_t n, const factors *k)
+                                size_t n, const coefficients *k)
 {
     return gradient(x, dy, k);
 }
 
 static INLINE pair map_frozen(const bnorm_map_job *j, pair x, pair dy, const pair *residual, pair *dz, size_t at,
-                              size_t n, const factors *k)
+                              size_t n, const coefficients *k)
 {
     return mul(dy, k->scale);
 }
 
 static INLINE pair map_fused_normalise(const bnorm_map_job *j, pair x, pair dy, const pair *residual, pair *dz,
-                                       size_t at, size_t n, const factors *k)
+                                       size_t at, size_t n, const coefficients *k)
 {
     return fuse(normalise(x, k), residual, j->fusion, (run){ j->begin, j->end }, at, n);
 }
 
 static INLINE pair map_fused_gradient(const bnorm_map_job *j, pair x, pair dy, const pair *residual, pair *dz,
-                                      size_t at, size_t n, const factors *k)
+                                      size_t at, size_t n, const coefficients *k)
 {
     *dz = fuse_backward(dy, normalise(x, k), residual, j->fusion, at, n);
     return j->map == BNORM_FROZEN ? mul(*dz, k->scale) : gradient(x, *dz, k);
@@ -86,14 +86,14 @@ static INLINE pair map_fused_gradient(const bnorm_map_job *j, pair x, pair dy, c
 /* ---- Factors: of a unit, whose row repeats in each pair; of lanes of a row; of a seam. The last three if `slope` ----
  */
 
-static INLINE factors load_factors(const float *const *k, size_t lane, size_t n, bool slope)
+static INLINE coefficients load_coefficients(const float *const *k, size_t lane, size_t n, bool slope)
 {
-    factors f = { load_f32(k[BNORM_CENTER], BNORM_DTYPE_F32, lane, n),
-                  load_f32(k[BNORM_SCALE], BNORM_DTYPE_F32, lane, n),
-                  load_f32(k[BNORM_SHIFT], BNORM_DTYPE_F32, lane, n),
-                  zero_pair(),
-                  zero_pair(),
-                  zero_pair() };
+    coefficients f = { load_f32(k[BNORM_CENTER], BNORM_DTYPE_F32, lane, n),
+                       load_f32(k[BNORM_SCALE], BNORM_DTYPE_F32, lane, n),
+                       load_f32(k[BNORM_SHIFT], BNORM_DTYPE_F32, lane, n),
+                       zero_pair(),
+                       zero_pair(),
+                       zero_pair() };
     if (slope) {
         f.dy_mean = load_f32(k[BNORM_DY_MEAN], BNORM_DTYPE_F32, lane, n);
         f.slope = load_f32(k[BNORM_SLOPE], BNORM_DTYPE_F32, lane, n);
@@ -102,14 +102,14 @@ static INLINE factors load_factors(const float *const *k, size_t lane, size_t n,
     return f;
 }
 
-static INLINE factors repeat_factors(const float *const *k, size_t channel, size_t width, bool slope)
+static INLINE coefficients repeat_coefficients(const float *const *k, size_t channel, size_t width, bool slope)
 {
-    factors f = { repeat_row_pair(k[BNORM_CENTER] + channel, width, 0),
-                  repeat_row_pair(k[BNORM_SCALE] + channel, width, 0),
-                  repeat_row_pair(k[BNORM_SHIFT] + channel, width, 0),
-                  zero_pair(),
-                  zero_pair(),
-                  zero_pair() };
+    coefficients f = { repeat_row_pair(k[BNORM_CENTER] + channel, width, 0),
+                       repeat_row_pair(k[BNORM_SCALE] + channel, width, 0),
+                       repeat_row_pair(k[BNORM_SHIFT] + channel, width, 0),
+                       zero_pair(),
+                       zero_pair(),
+                       zero_pair() };
     if (slope) {
         f.dy_mean = repeat_row_pair(k[BNORM_DY_MEAN] + channel, width, 0);
         f.slope = repeat_row_pair(k[BNORM_SLOPE] + channel, width, 0);
@@ -118,14 +118,14 @@ static INLINE factors repeat_factors(const float *const *k, size_t channel, size
     return f;
 }
 
-static INLINE factors join_factors(const factors *a, const factors *b, size_t n, bool slope)
+static INLINE coefficients join_coefficients(const coefficients *a, const coefficients *b, size_t n, bool slope)
 {
-    factors f = { join_n(a->center, b->center, n),
-                  join_n(a->scale, b->scale, n),
-                  join_n(a->shift, b->shift, n),
-                  zero_pair(),
-                  zero_pair(),
-                  zero_pair() };
+    coefficients f = { join_n(a->center, b->center, n),
+                       join_n(a->scale, b->scale, n),
+                       join_n(a->shift, b->shift, n),
+                       zero_pair(),
+                       zero_pair(),
+                       zero_pair() };
     if (slope) {
         f.dy_mean = join_n(a->dy_mean, b->dy_mean, n);
         f.slope = join_n(a->slope, b->slope, n);
@@ -138,53 +138,54 @@ static INLINE factors join_factors(const factors *a, const factors *b, size_t n,
 typedef struct {
     const float *k[BNORM_COEFFICIENTS];
     const float *seam[BNORM_COEFFICIENTS];
-} row_factors;
+} row_coefficients;
 
-static INLINE row_factors begin_rows(const row_factors *given)
+static INLINE row_coefficients begin_rows(const row_coefficients *given)
 {
     return *given;
 }
 
 /* Planes: the factors of a unit and of the one before stay in registers. */
 typedef struct {
-    factors before, now;
-} plane_factors;
+    coefficients before, now;
+} plane_coefficients;
 
-static INLINE plane_factors begin_planes(const row_factors *given)
+static INLINE plane_coefficients begin_planes(const row_coefficients *given)
 {
-    return (plane_factors){ 0 };
+    return (plane_coefficients){ 0 };
 }
 
-static INLINE void next_plane(plane_factors *f, const float *const *k, size_t unit, size_t units, size_t width,
+static INLINE void next_plane(plane_coefficients *f, const float *const *k, size_t unit, size_t units, size_t width,
                               bool slope)
 {
     f->before = f->now;
     if (unit < units)
-        f->now = repeat_factors(k, unit * width, width, slope);
+        f->now = repeat_coefficients(k, unit * width, width, slope);
 }
 
-static INLINE factors across_plane(const plane_factors *f, size_t rest, bool slope)
+static INLINE coefficients across_plane(const plane_coefficients *f, size_t rest, bool slope)
 {
-    return join_factors(&f->before, &f->now, rest, slope);
+    return join_coefficients(&f->before, &f->now, rest, slope);
 }
 
-static INLINE factors within_plane(const plane_factors *f, size_t lane, bool slope)
+static INLINE coefficients within_plane(const plane_coefficients *f, size_t lane, bool slope)
 {
     return f->now;
 }
 
-static INLINE void next_row(row_factors *f, const float *const *k, size_t unit, size_t units, size_t width, bool slope)
+static INLINE void next_row(row_coefficients *f, const float *const *k, size_t unit, size_t units, size_t width,
+                            bool slope)
 {
 }
 
-static INLINE factors across_row(const row_factors *f, size_t rest, bool slope)
+static INLINE coefficients across_row(const row_coefficients *f, size_t rest, bool slope)
 {
-    return load_factors(f->seam, PAIR - rest, PAIR, slope);
+    return load_coefficients(f->seam, PAIR - rest, PAIR, slope);
 }
 
-static INLINE factors within_row(const row_factors *f, size_t lane, bool slope)
+static INLINE coefficients within_row(const row_coefficients *f, size_t lane, bool slope)
 {
-    return load_factors(f->k, lane, PAIR, slope);
+    return load_coefficients(f->k, lane, PAIR, slope);
 }
 
 /* A row by itself: what lies between rows may be another task's. */
@@ -196,13 +197,13 @@ static INLINE void begin_row(bnorm_map_job *j, const bnorm_rows *r, size_t row, 
 
 /* ---- Prefetch and alignment ---- */
 
-static INLINE void fetch_inputs(const bnorm_map_job *j, size_t l, bool backward)
+static INLINE void prefetch_inputs(const bnorm_map_job *j, size_t l, bool backward)
 {
     if (l + PAIR > j->prefetch_until)
         return;
-    fetch_pair(j->x, j->x_type, l + j->x_prefetch);
+    prefetch_pair(j->x, j->x_type, l + j->x_prefetch);
     if (backward)
-        fetch_pair(j->dy, j->dy_type, l + j->dy_prefetch);
+        prefetch_pair(j->dy, j->dy_type, l + j->dy_prefetch);
 }
 
 /* Lanes before the first at which y is aligned to a vector. */
@@ -231,7 +232,7 @@ enum {
     is_fused_fused_gradient = 1
 };
 
-typedef void unit_function(bnorm_map_job j, const row_factors *given, size_t units, size_t lanes, size_t width,
+typedef void unit_function(bnorm_map_job j, const row_coefficients *given, size_t units, size_t lanes, size_t width,
                            size_t head);
 typedef void column_function(bnorm_map_job j, const bnorm_rows *r, size_t rows_at_once);
 typedef void padded_function(bnorm_map_job j, size_t rows, int lanes);

@@ -26,13 +26,13 @@ enum {
     STORE_BYTES = V_LANES * sizeof(float) /* of a vector: what a non-temporal store must be aligned to */
 };
 
-static inline size_t smaller(size_t a, size_t b)
+static inline size_t minimum(size_t a, size_t b)
 {
     return a < b ? a : b;
 }
 
 /* How many of n lanes lie behind the first `before`. */
-static inline size_t lanes_behind(size_t n, size_t before)
+static inline size_t lanes_after(size_t n, size_t before)
 {
     return n > before ? n - before : 0;
 }
@@ -73,13 +73,13 @@ static INLINE pair accumulate(pair sum, pair term)
 /* Zero from lane n on. */
 static INLINE pair keep_n(pair x, size_t n)
 {
-    return (pair){ n < V_LANES ? v_keep_n(x.a, n) : x.a, n < PAIR ? v_keep_n(x.b, lanes_behind(n, V_LANES)) : x.b };
+    return (pair){ n < V_LANES ? v_keep_n(x.a, n) : x.a, n < PAIR ? v_keep_n(x.b, lanes_after(n, V_LANES)) : x.b };
 }
 
 /* The first n lanes of x, then those of y. */
 static INLINE pair join_n(pair x, pair y, size_t n)
 {
-    return (pair){ n < V_LANES ? v_join_n(x.a, y.a, n) : x.a, v_join_n(x.b, y.b, lanes_behind(n, V_LANES)) };
+    return (pair){ n < V_LANES ? v_join_n(x.a, y.a, n) : x.a, v_join_n(x.b, y.b, lanes_after(n, V_LANES)) };
 }
 
 /*
@@ -91,7 +91,7 @@ static INLINE pair join_n(pair x, pair y, size_t n)
 static INLINE v_f32 load_vector_n(const float *x, size_t n)
 {
     if (V_MASKED)
-        return v_load_n(x, smaller(n, V_LANES));
+        return v_load_n(x, minimum(n, V_LANES));
     return n >= V_LANES ? v_load(x) : n ? v_load_n(x, n) : v_zero();
 }
 
@@ -108,14 +108,14 @@ static INLINE pair load_f32(const void *tensor, bnorm_dtype type, size_t i, size
     const float *x = (const float *)tensor + i;
     if (n >= PAIR)
         return (pair){ v_load(x), v_load(x + V_LANES) };
-    return (pair){ load_vector_n(x, n), load_vector_n(x + V_LANES, lanes_behind(n, V_LANES)) };
+    return (pair){ load_vector_n(x, n), load_vector_n(x + V_LANES, lanes_after(n, V_LANES)) };
 }
 
 static INLINE void store_f32(void *tensor, bnorm_dtype type, size_t i, size_t n, pair value)
 {
     float *y = (float *)tensor + i;
     store_vector_n(y, value.a, n);
-    store_vector_n(y + V_LANES, value.b, lanes_behind(n, V_LANES));
+    store_vector_n(y + V_LANES, value.b, lanes_after(n, V_LANES));
 }
 
 static INLINE void stream_f32(void *tensor, bnorm_dtype type, size_t i, pair value)
@@ -224,11 +224,11 @@ static NOINLINE void repeat_row(float *lanes, const float *row, size_t width, si
     const size_t end = width * times;
     memcpy(lanes, row, width * sizeof(*row));
     for (size_t done = width; done < end; done *= 2)
-        memcpy(lanes + done, lanes, smaller(done, end - done) * sizeof(*row));
+        memcpy(lanes + done, lanes, minimum(done, end - done) * sizeof(*row));
 }
 
 /* A pair in which a row narrower than a vector repeats. */
-static NOINLINE PURE pair spread_row(const float *row, size_t width)
+static NOINLINE PURE pair broadcast_row(const float *row, size_t width)
 {
     BNORM_ALIGNED float lanes[PAIR];
     repeat_row(lanes, row, width, PAIR / width);
@@ -243,27 +243,27 @@ static INLINE pair repeat_row_pair(const float *row, size_t width, size_t p)
         return repeat(*row);
     if (width >= V_LANES)
         return (pair){ v_load(row + lane), v_load(row + ((lane + V_LANES) & (width - 1))) };
-    return spread_row(row, width);
+    return broadcast_row(row, width);
 }
 
 /* ---- Prefetch: the lines of a pair of elements from the i-th on ---- */
 
-static INLINE void fetch_pair(const void *tensor, bnorm_dtype type, size_t i)
+static INLINE void prefetch_pair(const void *tensor, bnorm_dtype type, size_t i)
 {
     const char *p = bnorm_elements(tensor, type, i);
     for (size_t b = 0; b < PAIR * bnorm_size_of(type); b += BNORM_CACHE_LINE)
-        v_fetch(p + b);
+        v_prefetch(p + b);
 }
 
 /* The same for n elements, to L2: L1 has too few places for lines on their way. */
-static INLINE void fetch_far(const void *tensor, bnorm_dtype type, size_t i, size_t n)
+static INLINE void prefetch_l2(const void *tensor, bnorm_dtype type, size_t i, size_t n)
 {
     const char *p = bnorm_elements(tensor, type, i);
     const size_t bytes = n * bnorm_size_of(type);
     for (size_t b = 0; b < bytes; b += BNORM_CACHE_LINE)
-        v_fetch_far(p + b);
+        v_prefetch_l2(p + b);
     if (n < BNORM_TILE) /* else the next ones begin in the last line */
-        v_fetch_far(p + bytes - 1);
+        v_prefetch_l2(p + bytes - 1);
 }
 
 #endif

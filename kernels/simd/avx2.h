@@ -123,7 +123,7 @@ static inline void v_store_two_u16(uint16_t *p, __m128i v)
 }
 
 /* The first n values, n < 8, in the lower half of a register; each load is of values that are there. */
-static inline __m128i v_load_few_u16(const uint16_t *p, size_t n)
+static inline __m128i v_load_lower_u16(const uint16_t *p, size_t n)
 {
     __m128i v = _mm_setzero_si128();
     if (n & 1)
@@ -142,8 +142,8 @@ static inline v_u16 v_load_u16_n(const uint16_t *p, size_t n)
     if (n == 16)
         return v_load_u16(p);
     if (n >= 8)
-        return _mm256_set_m128i(v_load_few_u16(p + 8, n - 8), _mm_loadu_si128(eight));
-    return _mm256_set_m128i(_mm_setzero_si128(), v_load_few_u16(p, n));
+        return _mm256_set_m128i(v_load_lower_u16(p + 8, n - 8), _mm_loadu_si128(eight));
+    return _mm256_set_m128i(_mm_setzero_si128(), v_load_lower_u16(p, n));
 }
 
 static inline void v_store_u16(uint16_t *p, v_u16 v)
@@ -231,8 +231,8 @@ static inline v_u16 v_to_f16(const v_f32 *pair)
  * Starts to bring a cache line to the first cache, or to the second: for a stream of reads alone, as the first has too
  * few places for lines that take long. Macros, as gcc takes a function that does nothing else for one without effect.
  */
-#define v_fetch(p) _mm_prefetch((const char *)(p), _MM_HINT_T0)
-#define v_fetch_far(p) _mm_prefetch((const char *)(p), _MM_HINT_T1)
+#define v_prefetch(p) _mm_prefetch((const char *)(p), _MM_HINT_T0)
+#define v_prefetch_l2(p) _mm_prefetch((const char *)(p), _MM_HINT_T1)
 
 static inline void v_stream_end(void)
 {
@@ -314,7 +314,7 @@ static inline v_f32 v_abs(v_f32 a)
 #endif
 
 /* The sum of a tile's 32 lanes: lane i + lane i+16, then i + i+8, i + i+4, i + i+2, i + i+1. */
-static inline float v_fold(const v_f32 *tile)
+static inline float v_reduce(const v_f32 *tile)
 {
     __m256 t8 = _mm256_add_ps(_mm256_add_ps(tile[0], tile[2]), _mm256_add_ps(tile[1], tile[3]));
     __m128 t4 = _mm_add_ps(_mm256_castps256_ps128(t8), _mm256_extractf128_ps(t8, 1));

@@ -183,8 +183,8 @@ static inline v_u16 v_to_f16(const v_f32 *pair)
  * Starts to bring a cache line to the first cache, or to the second: for a stream of reads alone, as the first has too
  * few places for lines that take long. Macros, as gcc takes a function that does nothing else for one without effect.
  */
-#define v_fetch(p) _mm_prefetch((const char *)(p), _MM_HINT_T0)
-#define v_fetch_far(p) _mm_prefetch((const char *)(p), _MM_HINT_T1)
+#define v_prefetch(p) _mm_prefetch((const char *)(p), _MM_HINT_T0)
+#define v_prefetch_l2(p) _mm_prefetch((const char *)(p), _MM_HINT_T1)
 
 static inline void v_stream_end(void)
 {
@@ -265,7 +265,7 @@ static inline v_f32 v_abs(v_f32 a)
 #endif
 
 /* The sum of a tile's 32 lanes: lane i + lane i+16, then i + i+8, i + i+4, i + i+2, i + i+1. */
-static inline float v_fold(const v_f32 *tile)
+static inline float v_reduce(const v_f32 *tile)
 {
     __m512 t16 = _mm512_add_ps(tile[0], tile[1]);
     __m256 t8 = _mm256_add_ps(_mm512_castps512_ps256(t16), _mm512_extractf32x8_ps(t16, 1));

@@ -96,14 +96,14 @@ static inline v_mask v_first(size_t n)
     return m;
 }
 
-static inline v_u32 v_bits_of(v_f32 v)
+static inline v_u32 v_as_bits(v_f32 v)
 {
     v_u32 bits;
     memcpy(&bits, &v, sizeof(bits));
     return bits;
 }
 
-static inline v_f32 v_of_bits_of(v_u32 bits)
+static inline v_f32 v_from_bits(v_u32 bits)
 {
     v_f32 v;
     memcpy(&v, &bits, sizeof(v));
@@ -112,10 +112,10 @@ static inline v_f32 v_of_bits_of(v_u32 bits)
 
 static inline v_f32 v_select(v_mask m, v_f32 a, v_f32 b)
 {
-    v_u32 x = v_bits_of(a), y = v_bits_of(b);
+    v_u32 x = v_as_bits(a), y = v_as_bits(b);
     for (int i = 0; i < V_LANES; i++)
         LANE(x, i) = (LANE(x, i) & LANE(m, i)) | (LANE(y, i) & ~LANE(m, i));
-    return v_of_bits_of(x);
+    return v_from_bits(x);
 }
 
 /* Zero from lane n on. */
@@ -255,8 +255,8 @@ CONVERSIONS(f16)
 #undef CONVERSIONS
 
 /* Nothing: whether it is worth it is not known here. */
-#define v_fetch(p) ((void)(p))
-#define v_fetch_far(p) ((void)(p))
+#define v_prefetch(p) ((void)(p))
+#define v_prefetch_l2(p) ((void)(p))
 
 static inline void v_stream_end(void)
 {
@@ -351,7 +351,7 @@ V_SLEEF(v_tanh, Sleef_finz_tanhf1_u35purecfma)
 #endif
 
 /* The sum of a tile's 32 lanes: lane i + lane i+16, then i + i+8, i + i+4, i + i+2, i + i+1. */
-static inline float v_fold(const v_f32 *tile)
+static inline float v_reduce(const v_f32 *tile)
 {
     v_f32 t[4];
     for (int i = 0; i < 4; i++)

@@ -169,8 +169,8 @@ static inline v_u16 v_to_f16(const v_f32 *pair)
  * Starts to bring a cache line to the first cache, or to the second: for a stream of reads alone, as the first has too
  * few places for lines that take long. Macros, as gcc takes a function that does nothing else for one without effect.
  */
-#define v_fetch(p) __builtin_prefetch(p, 0, 3)
-#define v_fetch_far(p) __builtin_prefetch(p, 0, 2)
+#define v_prefetch(p) __builtin_prefetch(p, 0, 3)
+#define v_prefetch_l2(p) __builtin_prefetch(p, 0, 2)
 
 static inline void v_stream_end(void)
 {
@@ -262,7 +262,7 @@ __asm__(".variant_pcs Sleef_finz_expfx_u10sve\n"
 #endif
 
 /* The sum of a tile's 32 lanes: lane i + lane i+16, then i + i+8, i + i+4, i + i+2, i + i+1. */
-static inline float v_fold(const v_f32 *tile)
+static inline float v_reduce(const v_f32 *tile)
 {
     enum { VECTORS = 32 / V_LANES };
     v_f32 t[VECTORS];
