@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Sums of elements that lie apart from each other: tiles of each tensor are brought together, and then summed. */
+/* Walk for sums over strided elements: gathers tiles of each tensor into dense buffers, and sums these. */
 #include "../transpose.h"
 #include "instances.h"
 
-/* Where n lanes of a super-row are, from `lane` on. */
+/* Computes the indices of n lanes of a super-row, beginning at `lane`. */
 static void locate_lanes(const bnorm_walk *w, const bnorm_reach *reach, position at, size_t lane, size_t n,
                          size_t *indices)
 {
@@ -26,21 +26,21 @@ static void locate_lanes(const bnorm_walk *w, const bnorm_reach *reach, position
     }
 }
 
-/* Tiles of several units, brought together as floats; the mask has a bit for each element. */
+/* Gathered tiles of several units, as floats; the mask has one bit per element. */
 typedef struct {
-    BNORM_ALIGNED float x[UNITS_TOGETHER][BNORM_TILE], dy[UNITS_TOGETHER][BNORM_TILE];
-    BNORM_ALIGNED float residual[UNITS_TOGETHER][BNORM_TILE];
-    uint8_t mask[UNITS_TOGETHER * BNORM_TILE / 8];
+    BNORM_ALIGNED float x[BNORM_CACHE_LINE_FLOATS][BNORM_TILE], dy[BNORM_CACHE_LINE_FLOATS][BNORM_TILE];
+    BNORM_ALIGNED float residual[BNORM_CACHE_LINE_FLOATS][BNORM_TILE];
+    uint8_t mask[BNORM_CACHE_LINE_FLOATS * BNORM_TILE / 8];
     bnorm_fusion fusion;
 } gathered_tiles;
 
-/* Whether runs are images, so that rows of a run are a point apart. */
+/* Whether runs are images, so that the rows of a run are one point stride apart. */
 static inline bool runs_are_images(const bnorm_walk *w)
 {
     return w->run_rows == w->points;
 }
 
-/* Values of 16 bits at the beginning of a row become the floats of that row. */
+/* Converts the 16-bit values at the beginning of a row to the floats of that row. */
 static NOINLINE void widen(float *row, bnorm_dtype type, size_t n)
 {
     uint16_t raw[BNORM_TILE];
@@ -49,7 +49,7 @@ static NOINLINE void widen(float *row, bnorm_dtype type, size_t n)
         store_f32(row, BNORM_DTYPE_F32, l, PAIR, MIXED(load)(raw, type, l, minimum(n - l, PAIR)));
 }
 
-/* n lanes of each of some units: anywhere, or a point apart. */
+/* Gathers n lanes of each of some units, by index. */
 static void gather_indexed(const void *tensor, size_t size, const size_t *indices, size_t n, size_t unit_stride,
                            size_t units, float (*to)[BNORM_TILE])
 {
@@ -58,6 +58,7 @@ static void gather_indexed(const void *tensor, size_t size, const size_t *indice
             memcpy((char *)to[u] + l * size, (const char *)tensor + (u * unit_stride + indices[l]) * size, size);
 }
 
+/* Gathers n adjacent points of each of some units of one channel. */
 static void gather_points(const void *tensor, size_t size, const bnorm_reach *reach, size_t n, size_t units,
                           float (*to)[BNORM_TILE])
 {
@@ -101,7 +102,7 @@ static void gather_mask(const uint8_t *mask, size_t first, const bnorm_walk *w, 
         }
 }
 
-/* n lanes of a super-row of some units, and what is to be summed of these. */
+/* Gathers n lanes of a super-row of some units; the result is the job that sums the gathered tiles. */
 static bnorm_sum_job gather(const bnorm_walk *w, const bnorm_sum_job *c, size_t unit, size_t units, position at,
                             size_t lane, size_t n, gathered_tiles *to)
 {
@@ -128,7 +129,7 @@ static bnorm_sum_job gather(const bnorm_walk *w, const bnorm_sum_job *c, size_t 
     return gathered;
 }
 
-/* n lanes of a tile that was brought together, which begins at an element. */
+/* Adds n lanes of the gathered tile that begins at element `first`. */
 static void add_gathered(sums *s, const bnorm_sum_job *c, size_t first, size_t n, const sum_coefficients *k)
 {
     for (size_t p = 0; p < PAIRS && p * PAIR < n; p++) {
@@ -152,9 +153,9 @@ static void add_gathered(sums *s, const bnorm_sum_job *c, size_t first, size_t n
     }
 }
 
-/* ---- Super-rows of a tile: of several units at a time ---- */
+/* ---- Super-rows of one tile: several units at a time ---- */
 
-/* A group of super-rows of some units. */
+/* Sums a group of super-rows of some units. */
 static position gather_group(const bnorm_walk *w, const bnorm_sum_job *c, size_t unit, size_t units, position at,
                              size_t rows, gathered_tiles *tiles, sums (*s)[PAIRS])
 {
@@ -177,9 +178,9 @@ static position gather_group(const bnorm_walk *w, const bnorm_sum_job *c, size_t
 static void sum_strided_tiles(const bnorm_walk *w, const bnorm_sum_job *c)
 {
     gathered_tiles tiles;
-    sums chunk[UNITS_TOGETHER][PAIRS], group[UNITS_TOGETHER][PAIRS];
-    for (size_t unit = 0; unit < c->units; unit += UNITS_TOGETHER) {
-        const size_t units = minimum(c->units - unit, UNITS_TOGETHER);
+    sums chunk[BNORM_CACHE_LINE_FLOATS][PAIRS], group[BNORM_CACHE_LINE_FLOATS][PAIRS];
+    for (size_t unit = 0; unit < c->units; unit += BNORM_CACHE_LINE_FLOATS) {
+        const size_t units = minimum(c->units - unit, BNORM_CACHE_LINE_FLOATS);
         position at =
             gather_group(w, c, unit, units, position_of(w, c->first), minimum(c->rows, BNORM_GROUP), &tiles, chunk);
         for (size_t done = BNORM_GROUP; done < c->rows; done += BNORM_GROUP) {
@@ -195,7 +196,7 @@ static void sum_strided_tiles(const bnorm_walk *w, const bnorm_sum_job *c)
 
 /* ---- Super-rows of any width: a tile of lanes at a time ---- */
 
-/* A group of super-rows of a unit, of a tile of lanes: its sums join those of the chunk. */
+/* Adds to the chunk a group of super-rows of a unit, for one tile of lanes. */
 static position gather_lanes(const bnorm_walk *w, const bnorm_sum_job *c, size_t unit, position at, size_t rows,
                              size_t lane, const sum_coefficient_rows *given, float *const *chunk, bool first)
 {
@@ -215,8 +216,8 @@ static position gather_lanes(const bnorm_walk *w, const bnorm_sum_job *c, size_t
         }
     }
     for (size_t p = 0; p < PAIRS; p++)
-        join_sums(chunk, lane + p * PAIR, &s[p], minimum(lanes_after(lanes, p * PAIR), PAIR), first,
-                  bnorm_sums_of(c->terms));
+        accumulate_sums(chunk, lane + p * PAIR, &s[p], minimum(lanes_after(lanes, p * PAIR), PAIR), first,
+                        bnorm_sums_of(c->terms));
     return at;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Pairs of vectors: as many lanes as one store of 16-bit values fills. All loops go in pairs. Loads and stores by type,
- * arithmetic, and the prefetch of what a pair comes from. Written against the vector header included before.
+ * Pairs of vectors, the step of all loops: as many lanes as one vector of 16-bit values has. Has loads and stores by
+ * type, arithmetic and prefetch. Needs a vector header of simd/ included before.
  */
 #ifndef BNORM_BODY_PAIR_H
 #define BNORM_BODY_PAIR_H
@@ -11,7 +11,7 @@
 #include "../element.h"
 #include "../kernels.h"
 
-/* Functions of one type take what some of them need. */
+/* Functions with a common signature do not all use all parameters. */
 #ifdef __GNUC__
 #pragma GCC diagnostic ignored "-Wunused-parameter"
 #endif
@@ -21,9 +21,9 @@ typedef struct {
 } pair;
 
 enum {
-    PAIR = 2 * V_LANES, /* lanes */
-    PAIRS = BNORM_TILE / PAIR, /* of a tile */
-    STORE_BYTES = V_LANES * sizeof(float) /* of a vector: what a non-temporal store must be aligned to */
+    PAIR = 2 * V_LANES, /* lanes of a pair */
+    PAIRS = BNORM_TILE / PAIR, /* pairs of a tile */
+    STORE_BYTES = V_LANES * sizeof(float) /* the alignment that non-temporal stores need */
 };
 
 static inline size_t minimum(size_t a, size_t b)
@@ -31,7 +31,7 @@ static inline size_t minimum(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-/* How many of n lanes lie behind the first `before`. */
+/* How many of n lanes follow the first `before`. */
 static inline size_t lanes_after(size_t n, size_t before)
 {
     return n > before ? n - before : 0;
@@ -64,28 +64,28 @@ static INLINE pair mul(pair x, pair y)
     return (pair){ v_mul(x.a, y.a), v_mul(x.b, y.b) };
 }
 
-/* add(sum, term) on the ports of the multiplier. */
+/* add(sum, term) on the ports of the multiplier, which balances the ports if a loop mostly adds. */
 static INLINE pair accumulate(pair sum, pair term)
 {
     return (pair){ v_accumulate(sum.a, term.a), v_accumulate(sum.b, term.b) };
 }
 
-/* Zero from lane n on. */
+/* Zeroes the lanes from n on. */
 static INLINE pair keep_n(pair x, size_t n)
 {
     return (pair){ n < V_LANES ? v_keep_n(x.a, n) : x.a, n < PAIR ? v_keep_n(x.b, lanes_after(n, V_LANES)) : x.b };
 }
 
 /* The first n lanes of x, then those of y. */
-static INLINE pair join_n(pair x, pair y, size_t n)
+static INLINE pair blend_n(pair x, pair y, size_t n)
 {
-    return (pair){ n < V_LANES ? v_join_n(x.a, y.a, n) : x.a, v_join_n(x.b, y.b, lanes_after(n, V_LANES)) };
+    return (pair){ n < V_LANES ? v_blend_n(x.a, y.a, n) : x.a, v_blend_n(x.b, y.b, lanes_after(n, V_LANES)) };
 }
 
 /*
- * ---- Loads and stores of the first n lanes of a pair, whose first element is a tensor's i-th: load_T (zero behind
- * them), store_T, and stream_T, non-temporal, of all lanes, to where a vector is aligned. T is f32, bf16, f16, or
- * `any`, which alone looks at the type. ----
+ * ---- Loads and stores: load_T and store_T take the first n lanes of a pair, whose first element is the tensor's i-th;
+ * load_T zeroes the others. stream_T is a non-temporal store of a full pair to an aligned address. T is f32, bf16, f16,
+ * or `any`, the only one that reads `type`. ----
  */
 
 static INLINE v_f32 load_vector_n(const float *x, size_t n)
@@ -158,7 +158,7 @@ SIXTEEN_BITS(bf16)
 SIXTEEN_BITS(f16)
 #undef SIXTEEN_BITS
 
-/* bf16 with the CPU's own conversion of whole pairs. */
+/* bf16 with the CPU's own conversion for full pairs. */
 #ifdef V_BF16_TARGET
 #define load_bf16_fast load_bf16
 
@@ -179,7 +179,6 @@ static INLINE V_BF16_TARGET void store_bf16_fast(void *tensor, bnorm_dtype type,
 #endif
 
 #ifdef BNORM_SEVERAL_TYPES
-/* What each type does, by the type. */
 #define BY_TYPE(what) \
     switch (bnorm_known_type(type)) { \
     case BNORM_DTYPE_BF16: \
@@ -217,7 +216,7 @@ static NOINLINE void stream_any(void *tensor, bnorm_dtype type, size_t i, pair v
 #undef BY_TYPE
 #endif
 
-/* ---- A row of `width` lanes, repeated ---- */
+/* ---- Repeats a row of `width` lanes ---- */
 
 static NOINLINE void repeat_row(float *lanes, const float *row, size_t width, size_t times)
 {
@@ -227,7 +226,7 @@ static NOINLINE void repeat_row(float *lanes, const float *row, size_t width, si
         memcpy(lanes + done, lanes, minimum(done, end - done) * sizeof(*row));
 }
 
-/* A pair in which a row narrower than a vector repeats. */
+/* Repeats a row narrower than a vector to a pair. */
 static NOINLINE PURE pair broadcast_row(const float *row, size_t width)
 {
     BNORM_ALIGNED float lanes[PAIR];
@@ -235,7 +234,7 @@ static NOINLINE PURE pair broadcast_row(const float *row, size_t width)
     return load_f32(lanes, BNORM_DTYPE_F32, 0, PAIR);
 }
 
-/* The p-th pair of a tile in which a row of `width` lanes repeats, a divisor of the tile. */
+/* Returns the p-th pair of a tile in which a row of `width` lanes, a divisor of the tile, repeats. */
 static INLINE pair repeat_row_pair(const float *row, size_t width, size_t p)
 {
     const size_t lane = p * PAIR & (width - 1);
@@ -246,7 +245,9 @@ static INLINE pair repeat_row_pair(const float *row, size_t width, size_t p)
     return broadcast_row(row, width);
 }
 
-/* ---- Prefetch: the lines of a pair of elements from the i-th on ---- */
+/* ---- Prefetch ---- */
+
+/* Prefetches the cache lines of a pair of elements, beginning with the i-th, to L1. */
 
 static INLINE void prefetch_pair(const void *tensor, bnorm_dtype type, size_t i)
 {
@@ -255,14 +256,14 @@ static INLINE void prefetch_pair(const void *tensor, bnorm_dtype type, size_t i)
         v_prefetch(p + b);
 }
 
-/* The same for n elements, to L2: L1 has too few places for lines on their way. */
+/* Prefetches n elements to L2: a stream of reads from memory would occupy all of L1's line fill buffers. */
 static INLINE void prefetch_l2(const void *tensor, bnorm_dtype type, size_t i, size_t n)
 {
     const char *p = bnorm_elements(tensor, type, i);
     const size_t bytes = n * bnorm_size_of(type);
     for (size_t b = 0; b < bytes; b += BNORM_CACHE_LINE)
         v_prefetch_l2(p + b);
-    if (n < BNORM_TILE) /* else the next ones begin in the last line */
+    if (n < BNORM_TILE) /* else the next call prefetches the last line */
         v_prefetch_l2(p + bytes - 1);
 }
 
