@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Activations and their slopes. The formulas stand in bnorm.h; here is how each is computed so that NaN passes, ±Inf
- * gives the limit and nothing overflows on the way. All take the fusion, for its parameters. Written against the vector
- * header included before.
+ * Activations and their slopes (derivatives), with the formulas of bnorm.h. They are computed such that NaN gives NaN,
+ * ±Inf gives the limit, and no intermediate result overflows. All take the fusion, for its parameters. Needs a vector
+ * header of simd/ included before.
  */
 #ifndef BNORM_BODY_ACTIVATIONS_H
 #define BNORM_BODY_ACTIVATIONS_H
@@ -13,7 +13,7 @@
 
 /* ---- Each activation and its slope, for a vector ---- */
 
-/* Where z is positive or NaN. */
+/* True if z is positive or NaN. */
 static INLINE v_mask is_positive(v_f32 z)
 {
     return v_inside(z, v_zero(), v_set1(NAN));
@@ -29,8 +29,7 @@ static INLINE v_f32 hard_sigmoid(v_f32 z, const bnorm_fusion *f)
     return clamp(v_add(v_mul(z, v_set1(f->alpha)), v_set1(f->beta)), 0.0f, 1.0f);
 }
 
-/* -Inf times the 0 that it has as a factor would be NaN: z is bounded where the result is long 0. So in others below.
- */
+/* Clamps z where the result is 0 anyhow, as -Inf times a factor 0 would be NaN. Other activations below do the same. */
 static INLINE v_f32 hard_swish(v_f32 z, const bnorm_fusion *f)
 {
     const v_f32 gate = v_mul(clamp(v_add(z, v_set1(3.0f)), 0.0f, 6.0f), v_set1(1.0f / 6.0f));
@@ -46,7 +45,7 @@ static INLINE v_f32 hard_swish_slope(v_f32 z, const bnorm_fusion *f)
 
 #ifdef BNORM_SLEEF
 
-/* e = exp(-|z|) never overflows, and gives sigmoid(z) and 1 - sigmoid(z) without a difference. */
+/* sigmoid(z) and 1 - sigmoid(z) from e = exp(-|z|), which cannot overflow; no subtraction cancels digits. */
 typedef struct {
     v_f32 s, rest;
 } sigmoids;
@@ -84,13 +83,13 @@ static INLINE v_f32 silu_slope(v_f32 z, const bnorm_fusion *f)
     return v_mul(y.s, v_add(v_set1(1.0f), v_mul(z, y.rest)));
 }
 
-/* SLEEF's u35 takes a third of the time of its u10. */
+/* v_tanh is SLEEF's function of 3.5 ULP, which takes a third of the time of that of 1 ULP. */
 static INLINE v_f32 tanh_activation(v_f32 z, const bnorm_fusion *f)
 {
     return v_tanh(z);
 }
 
-/* (1 + tanh(z)) / 2 is sigmoid(2 * z). */
+/* 1 - tanh(z)^2 = 4 * s * (1 - s) with s = sigmoid(2 * z). */
 static INLINE v_f32 tanh_activation_slope(v_f32 z, const bnorm_fusion *f)
 {
     const sigmoids y = sigmoid_and_complement(v_add(z, z));
@@ -98,9 +97,9 @@ static INLINE v_f32 tanh_activation_slope(v_f32 z, const bnorm_fusion *f)
 }
 
 /*
- * The normal distribution's tail P(-a) = erfc(a / sqrt(2)) / 2 as e * q, with e = exp(-a * a / 2) and q a polynomial in
- * 1 / (1 + p * a), fitted to a relative error of 2.1e-8: an exp and a division in place of an erf, which takes four
- * times as long, and no difference in the tail.
+ * The tail of the normal distribution, P(-a) = erfc(a / sqrt(2)) / 2, is computed as e * q, with e = exp(-a * a / 2)
+ * and q a polynomial in 1 / (1 + p * a), fitted to a relative error of 2.1e-8. An exp and a division are four times as
+ * fast as an erf, and there is no cancellation in the tail.
  */
 typedef struct {
     v_f32 e, q;
@@ -117,7 +116,7 @@ static INLINE normal_tail tail_of(v_f32 a)
     return (normal_tail){ v_exp(v_mul(v_mul(v_set1(-0.5f), a), a)), v_mul(q, t) };
 }
 
-/* z * P(z), with 1 - P(-z) for P(z) where z is positive. */
+/* z * P(z), where P(z) = 1 - P(-z) if z is positive. */
 static INLINE v_f32 gelu(v_f32 z, const bnorm_fusion *f)
 {
     const v_f32 a = v_min(v_abs(z), v_set1(15.0f));
@@ -134,7 +133,7 @@ static INLINE v_f32 gelu_slope(v_f32 z, const bnorm_fusion *f)
     return v_add(p, v_mul(v_mul(z, tail.e), v_set1(0.3989422804f))); /* 1 / sqrt(2 * pi) */
 }
 
-/* (1 + tanh(u)) / 2 is sigmoid(2 * u), an exp in place of a tanh; 2 * u = z * (2a + 2ab * z * z), a = sqrt(2 / pi). */
+/* (1 + tanh(u)) / 2 = sigmoid(2 * u) replaces tanh by exp; 2 * u = z * (2a + 2ab * z * z) with a = sqrt(2 / pi). */
 static const float gelu_2a = 1.5957691216057308f, gelu_2ab = 0.07135481282553536f;
 
 static INLINE v_f32 gelu_tanh(v_f32 z, const bnorm_fusion *f)
@@ -173,7 +172,7 @@ static INLINE v_f32 softplus_slope(v_f32 z, const bnorm_fusion *f)
     return sigmoid(z, f);
 }
 
-/* tanh(log(1 + e)) is n / (n + 2) of n = e * (e + 2), e = exp(z); from 20 on it is 1. */
+/* tanh(log(1 + e)) = n / (n + 2) with n = e * (e + 2) and e = exp(z); it is 1 for z >= 20. */
 static INLINE v_f32 mish(v_f32 z, const bnorm_fusion *f)
 {
     const v_f32 two = v_set1(2.0f), e = v_exp(v_min(z, v_set1(20.0f))), n = v_mul(e, v_add(e, two));
@@ -203,7 +202,7 @@ static INLINE v_f32 mish_slope(v_f32 z, const bnorm_fusion *f)
 #define SMOOTH(ACTIVATION)
 #endif
 
-/* ---- By name: a function for each pair of vectors that is not worth a place in each loop ---- */
+/* ---- Functions for those activations that are too large to be inlined in each loop ---- */
 
 #define OUT_OF_LINE(ACTIVATION, SLOPE) \
     ACTIVATION(HARD_SIGMOID, hard_sigmoid) \
@@ -223,7 +222,7 @@ OUT_OF_LINE(ACTIVATION, SLOPE)
 
 typedef void pair_function(pair *z, const bnorm_fusion *f);
 
-/* dispatch/ asks for none that is not there. */
+/* dispatch/ refuses activations without an entry. */
 #define NOTHING(symbol, name)
 #define ENTRY(symbol, name) [BNORM_ACT_##symbol] = name##_pair,
 static pair_function *const activations[] = { OUT_OF_LINE(ENTRY, NOTHING) };
@@ -233,7 +232,7 @@ static pair_function *const slopes[] = { OUT_OF_LINE(NOTHING, ENTRY) };
 #undef ENTRY
 #undef NOTHING
 
-/* z is copied, so that it is in memory where something is called, and nowhere else. */
+/* Copies z, so that only paths with a call keep it in memory; elsewhere it stays in registers. */
 static INLINE pair call_pair(pair_function *function, pair z, const bnorm_fusion *f)
 {
     pair copy = z;
@@ -255,16 +254,16 @@ static INLINE pair activate(pair z, const bnorm_fusion *f)
         return (pair){ clamp(z.a, f->low, f->high), clamp(z.b, f->low, f->high) };
     case BNORM_ACT_LEAKY_RELU:
         return (pair){ leaky_relu(z.a, f), leaky_relu(z.b, f) };
-    case BNORM_ACT_HARD_SWISH: /* memory is its limit: a call would show */
+    case BNORM_ACT_HARD_SWISH: /* bound by memory, so that a call would cost time */
         return (pair){ hard_swish(z.a, f), hard_swish(z.b, f) };
     default:
         return call_pair(activations[f->activation], z, f);
     }
 }
 
-/* ---- The way back: dy becomes dz, the gradient with respect to z ---- */
+/* ---- Backward: computes dz, the gradient with respect to z, from dy ---- */
 
-/* Where the argument of an activation of two slopes lies between its two bounds: what a mask tells. */
+/* For an activation of two slopes: true if its argument lies between its bounds. A mask holds these bits. */
 static INLINE v_mask is_inside(v_f32 z, const bnorm_fusion *f)
 {
     if (f->activation == BNORM_ACT_HARD_SIGMOID)
@@ -272,7 +271,7 @@ static INLINE v_mask is_inside(v_f32 z, const bnorm_fusion *f)
     return v_inside(z, v_set1(f->low), v_set1(f->high));
 }
 
-/* Of an activation of two slopes. */
+/* For an activation of two slopes. */
 static INLINE v_f32 two_slope_backward(v_mask inside, v_f32 dy, const bnorm_fusion *f)
 {
     if (f->activation == BNORM_ACT_CLAMP)

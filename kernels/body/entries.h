@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: MIT */
-/* The kernels of kernels.def that go through tensors: which walk a call takes. */
+/* The kernels of kernels.def that read tensors: they choose the walk of a call. */
 #include "gather.h"
 
 /* ---- Sums ---- */
 
-/* Super-rows of a run: a longer one the CPU fetches ahead by itself. */
+/* In runs of more super-rows, the CPU's hardware prefetch is enough. */
 enum { LONG_RUN = 256 };
 
-/* Channels that lie side by side, and yet are units of their own. */
+/* Whether units of one channel each are adjacent in memory. */
 static bool has_column_units(const bnorm_walk *w)
 {
     return w->width == 1 && w->x.unit_stride == 1 && w->dy.unit_stride == 1 && runs_are_images(w);
 }
 
-/* Where they are few, and all that a point has, a super-row's lanes are adjacent. */
+/* Few channels that are all of a point make dense super-rows: these are summed as rows, with the same order of values.
+ */
 static void sum_unit_columns(const bnorm_walk *w, const bnorm_sum_job *c, int type)
 {
     if (c->units * w->rows_per_super_row > BNORM_MAX_SUPER_ROW || w->x.point_stride != c->units ||
@@ -49,7 +50,7 @@ static void sum_units(const bnorm_walk *w, const bnorm_sum_job *c)
 
 /* ---- Maps ---- */
 
-/* As walks take it: what the map uses stands in for what it does not, so that all can be loaded. */
+/* Replaces tensors and coefficients that the map does not use by others, so that walks can load all of them. */
 static bnorm_map_job complete(const bnorm_map_job *given)
 {
     bnorm_map_job j = *given;
@@ -73,7 +74,7 @@ static int type_of(const bnorm_map_job *j)
     return j->x_type == BNORM_DTYPE_BF16 && j->bf16_fast ? BF16_FAST : (int)j->x_type;
 }
 
-/* Behind `lanes` lanes that are done, all tensors being adjacent. */
+/* Moves past the first `lanes` lanes of dense tensors. */
 static bnorm_map_job skip_lanes(bnorm_map_job j, size_t lanes)
 {
     j.x = bnorm_elements(j.x, j.x_type, lanes);
@@ -85,7 +86,7 @@ static bnorm_map_job skip_lanes(bnorm_map_job j, size_t lanes)
     return j;
 }
 
-/* Prefetch beside non-temporal stores, where nothing else is fetched. */
+/* Loops with non-temporal stores prefetch the tensors that they read, unless dispatch/ prefetches another group. */
 static void set_prefetch(bnorm_map_job *j, size_t lanes)
 {
     const size_t x = BNORM_PREFETCH / bnorm_size_of(j->x_type), dy = BNORM_PREFETCH / bnorm_size_of(j->dy_type);
@@ -97,7 +98,7 @@ static void set_prefetch(bnorm_map_job *j, size_t lanes)
     }
 }
 
-/* The last lanes of a row, and then its first. */
+/* Copies the last lanes of a row, followed by its first ones. */
 static void load_seam(float *seam, const float *row, size_t width)
 {
     const size_t some = minimum(width, PAIR);
@@ -106,7 +107,7 @@ static void load_seam(float *seam, const float *row, size_t width)
     memcpy(seam + PAIR, row, some * sizeof(*row));
 }
 
-/* Factors of rows, and of the seam between two: `seam` is where these go. */
+/* The coefficients of rows and, in the buffer `seam`, of the seam between two rows. */
 static row_coefficients coefficients_of_rows(const bnorm_map_job *j, size_t width, float (*seam)[2 * PAIR])
 {
     row_coefficients f;
@@ -119,7 +120,7 @@ static row_coefficients coefficients_of_rows(const bnorm_map_job *j, size_t widt
     return f;
 }
 
-/* `rows` rows, one after the other. */
+/* Computes adjacent rows. */
 static void map_row_units(bnorm_map_job j, const row_coefficients *f, size_t rows, size_t width)
 {
     const size_t lanes = rows * width, to_aligned = lanes_to_aligned(j.y, j.y_type);
@@ -131,7 +132,7 @@ static void map_row_units(bnorm_map_job j, const row_coefficients *f, size_t row
     row_maps[j.fusion != NULL][j.map][type_of(&j)](j, f, rows, width, width, head);
 }
 
-/* Wide rows apart from each other: each by itself. */
+/* Computes wide, strided rows, each with a walk of its own. */
 static void map_wide_rows(bnorm_map_job j, const bnorm_rows *r)
 {
     BNORM_ALIGNED float seam[BNORM_COEFFICIENTS][2 * PAIR];
@@ -148,8 +149,8 @@ static void map_wide_rows(bnorm_map_job j, const bnorm_rows *r)
 }
 
 /*
- * Adjacent rows: narrow ones many at a time, as seams take longer. From memory not those that have none, so that their
- * factors stay in L1 beside what is prefetched.
+ * Computes adjacent rows. Narrow rows are joined to wider ones, as seams are slow. Rows without seams are not, if
+ * stores are non-temporal: their coefficients should stay in L1 beside the data that is prefetched.
  */
 static void map_adjacent_rows(bnorm_map_job j, size_t rows, size_t width)
 {
@@ -172,7 +173,7 @@ static void map_adjacent_rows(bnorm_map_job j, size_t rows, size_t width)
     }
 }
 
-/* Units that do not fill a pair: a factor for each lane of some of them. */
+/* Computes units smaller than a pair: expands the coefficients of several units to one float per lane. */
 static void map_small_units(bnorm_map_job j, const bnorm_planes *p)
 {
     BNORM_ALIGNED float expanded[BNORM_COEFFICIENTS][BNORM_MAX_SUPER_ROW], seam[BNORM_COEFFICIENTS][2 * PAIR];
@@ -196,7 +197,7 @@ static void map_planes(const bnorm_planes *p)
 {
     bnorm_map_job j = complete(&p->job);
     const size_t lanes = p->units * p->lanes, to_aligned = lanes_to_aligned(j.y, j.y_type);
-    /* Stores can be aligned where a pair then still begins with a row's first lane. */
+    /* Stores can be aligned only if pairs then still begin with the first lane of a row. */
     const size_t head = to_aligned % p->width == 0 ? to_aligned : 0;
     if (p->lanes < PAIR) {
         map_small_units(j, p);
@@ -216,7 +217,7 @@ static void map_planes(const bnorm_planes *p)
     }
 }
 
-/* Narrow rows that end in padding, so many of them that they fill a pair: the factors stay in registers. */
+/* Computes narrow rows with padding, as many at a time as fill a pair, so that coefficients stay in registers. */
 static size_t map_padded_rows(bnorm_map_job j, const bnorm_rows *r)
 {
     BNORM_ALIGNED float padded[BNORM_COEFFICIENTS][PAIR] = { { 0 } };
@@ -237,13 +238,16 @@ static size_t map_padded_rows(bnorm_map_job j, const bnorm_rows *r)
 }
 
 enum {
-    ROWS_AT_ONCE = 2, /* whose factors are worth loading once: where they are not needed often, memory decides */
-    NARROW_ROW = 1024, /* bytes of adjacent rows in cache, at most, of which some share their factors: */
-    NARROW_ROWS = 16, /* over the bytes of an element */
-    WIDE_ROW = 256 /* lanes that are worth a call */
+    ROWS_AT_ONCE =
+        2, /* strided rows that load their coefficients together; more would not help, as memory is the limit */
+    NARROW_ROW = 1024, /* bytes of the largest adjacent rows that load their coefficients together: */
+    NARROW_ROWS = 16, /* so many rows at once, divided by the bytes of an element */
+    WIDE_ROW = 256 /* lanes of the smallest strided row that is worth a call */
 };
 
-/* Where one load a cycle fills the widest vectors, and most of what is loaded are factors: six, or two for each of x.
+/*
+ * Sharing pays off with vectors so wide that loads limit the throughput, and if most loads are of coefficients: six in
+ * a gradient, or two vectors of floats for each vector of 16-bit values.
  */
 static bool should_share_coefficients(const bnorm_map_job *j, size_t width)
 {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What is fused, for a pair: residual, mask and activation, and the way back. The mask has a bit for each element, in
- * the order of y's layout: where an activation of two slopes had the first of them. Tasks may meet within a byte of it.
+ * The fused epilogue of a pair: residual, mask and activation, forward and backward. The mask has one bit per element,
+ * in the order of y's layout, which is set where an activation of two slopes has the first of them. Two tasks may share
+ * a byte of the mask.
  */
 #ifndef BNORM_BODY_FUSION_H
 #define BNORM_BODY_FUSION_H
@@ -11,7 +12,7 @@
 
 #include "activations.h"
 
-/* n bits from `at` on, n <= PAIR. */
+/* Loads n <= PAIR bits, beginning with bit `at`. */
 static NOINLINE uint32_t load_bits_unaligned(const uint8_t *mask, size_t at, size_t n)
 {
     const size_t first = at / 8, shift = at % 8;
@@ -21,7 +22,7 @@ static NOINLINE uint32_t load_bits_unaligned(const uint8_t *mask, size_t at, siz
     return (uint32_t)(bits >> shift);
 }
 
-/* Some bits of a byte: at the ends of a run, another thread may be changing others of them. */
+/* Stores some bits of a byte; atomically if it is `shared`, as another thread may be storing the others. */
 static inline void store_partial_byte(uint8_t *byte, uint8_t which, uint8_t bits, bool shared)
 {
     if (shared) {
@@ -33,12 +34,12 @@ static inline void store_partial_byte(uint8_t *byte, uint8_t which, uint8_t bits
     }
 }
 
-/* Adjacent elements that one task computes: indices from `begin` to before `end`. */
+/* Adjacent elements that one task computes: the indices [begin, end). */
 typedef struct {
     size_t begin, end;
 } run;
 
-/* n bits from `at` on, n <= PAIR, within a run. */
+/* Stores n <= PAIR bits, beginning with bit `at`; the first and last byte of the run may be shared. */
 static NOINLINE void store_bits_unaligned(uint8_t *mask, run r, size_t at, size_t n, uint32_t given)
 {
     const size_t first = at / 8, shift = at % 8, bytes = (shift + n + 7) / 8;
@@ -53,7 +54,7 @@ static NOINLINE void store_bits_unaligned(uint8_t *mask, run r, size_t at, size_
     }
 }
 
-/* Whole bytes need no care: none of them is shared. */
+/* Full bytes are never shared. */
 static INLINE bool fills_whole_bytes(size_t at, size_t n)
 {
     return PAIR % 8 == 0 && at % 8 == 0 && n == PAIR;
@@ -78,9 +79,9 @@ static INLINE uint32_t load_mask_bits(const uint8_t *mask, size_t at, size_t n)
     return bits;
 }
 
-/* ---- Both ways: n lanes that begin at an index of y's layout, in which all tensors here lie ---- */
+/* ---- Forward and backward of the first n lanes of a pair; `at` is the index of their first element ---- */
 
-/* z, without the residual, becomes y. */
+/* Computes y from z, which is given without the residual. */
 static INLINE pair fuse(pair z, const pair *residual, const bnorm_fusion *f, run r, size_t at, size_t n)
 {
     if (residual)
@@ -90,7 +91,7 @@ static INLINE pair fuse(pair z, const pair *residual, const bnorm_fusion *f, run
     return activate(z, f);
 }
 
-/* dy becomes dz, the gradient with respect to z, which is not looked at where a mask is given. */
+/* Computes dz, the gradient with respect to z, from dy; z is not used if there is a mask. */
 static INLINE pair fuse_backward(pair dy, pair z, const pair *residual, const bnorm_fusion *f, size_t at, size_t n)
 {
     if (f->mask) {
