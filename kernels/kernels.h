@@ -21,8 +21,8 @@
 #endif
 
 /*
- * INLINE marks functions whose constant arguments select the code, NOINLINE those that one copy is enough of, and PURE
- * those without side effects.
+ * INLINE marks functions whose constant arguments select the code, NOINLINE those for which one copy is enough, and
+ * PURE those without side effects.
  */
 #if defined(__GNUC__) && !defined(__clang__)
 #define INLINE inline __attribute__((always_inline))
@@ -50,7 +50,7 @@ enum {
     BNORM_GROUP = 16, /* super-rows */
     BNORM_CHUNK = 128, /* super-rows, a multiple of the group */
     BNORM_CACHE_LINE = 64, /* bytes: the step of prefetches */
-    BNORM_CACHE_LINE_FLOATS = 16, /* channels that are gathered together: side by side, they share a cache line */
+    BNORM_CACHE_LINE_FLOATS = 16, /* as many channels are gathered together, as they may be adjacent */
     BNORM_MAX_SUPER_ROW = 512 /* lanes of a super-row of several rows, at most; a test checks this */
 };
 
@@ -68,7 +68,7 @@ enum {
 /* For arrays that are loaded often: a vector that crosses cache lines takes two loads. */
 #define BNORM_ALIGNED _Alignas(64)
 
-/* How many rows of `width` lanes make a super-row: as many as fit the fewest tiles that they fill to 7/8. */
+/* How many rows of `width` lanes make a super-row: those that fit the fewest tiles of which they fill 7/8 or more. */
 static inline size_t bnorm_rows_per_super_row(size_t width)
 {
     size_t tiles = width / BNORM_TILE + (width % BNORM_TILE != 0);
@@ -92,7 +92,7 @@ typedef struct bnorm_walk {
     size_t rows_per_super_row; /* bnorm_rows_per_super_row(width) */
     size_t run_rows; /* rows of a run */
     size_t run_super_rows; /* super-rows of a run; the last may have fewer rows */
-    size_t points, block; /* points of an image and channels of a block: where row r and lane l are, if not dense */
+    size_t points, block; /* points of an image, channels of a block: they locate rows and lanes if not dense */
     size_t runs, group_runs; /* all runs, and those that hold one group */
     bool prefetch; /* the tensors are not in the caches */
     bool dense; /* the lanes of each super-row are adjacent */

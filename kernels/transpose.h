@@ -95,17 +95,17 @@ static INLINE void transpose_square_u16(const uint16_t *from, size_t from_stride
     static inline void transpose_##type(size_t rows, size_t columns, const type##_t *from, size_t from_stride, \
                                         type##_t *to, size_t to_stride) \
     { \
-        const size_t whole_rows = rows / N * N, whole_columns = columns / N * N; \
+        const size_t full_rows = rows / N * N, full_columns = columns / N * N; \
         if (from_stride >= to_stride) \
-            for (size_t r = 0; r < whole_rows; r += N) \
-                for (size_t c = 0; c < whole_columns; c += N) \
+            for (size_t r = 0; r < full_rows; r += N) \
+                for (size_t c = 0; c < full_columns; c += N) \
                     square(from + r * from_stride + c, from_stride, to + c * to_stride + r, to_stride); \
         else \
-            for (size_t c = 0; c < whole_columns; c += N) \
-                for (size_t r = 0; r < whole_rows; r += N) \
+            for (size_t c = 0; c < full_columns; c += N) \
+                for (size_t r = 0; r < full_rows; r += N) \
                     square(from + r * from_stride + c, from_stride, to + c * to_stride + r, to_stride); \
         for (size_t r = 0; r < rows; r++) \
-            for (size_t c = r < whole_rows ? whole_columns : 0; c < columns; c++) \
+            for (size_t c = r < full_rows ? full_columns : 0; c < columns; c++) \
                 memcpy(&to[c * to_stride + r], &from[r * from_stride + c], sizeof(*to)); \
     }
 

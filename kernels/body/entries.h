@@ -13,8 +13,7 @@ static bool has_column_units(const bnorm_walk *w)
     return w->width == 1 && w->x.unit_stride == 1 && w->dy.unit_stride == 1 && runs_are_images(w);
 }
 
-/* Few channels that are all of a point make dense super-rows: these are summed as rows, with the same order of values.
- */
+/* If a point has few channels and no others, super-rows are dense: they are summed as rows, in the same order. */
 static void sum_unit_columns(const bnorm_walk *w, const bnorm_sum_job *c, int type)
 {
     if (c->units * w->rows_per_super_row > BNORM_MAX_SUPER_ROW || w->x.point_stride != c->units ||
@@ -51,7 +50,7 @@ static void sum_units(const bnorm_walk *w, const bnorm_sum_job *c)
 /* ---- Maps ---- */
 
 /* Replaces tensors and coefficients that the map does not use by others, so that walks can load all of them. */
-static bnorm_map_job complete(const bnorm_map_job *given)
+static bnorm_map_job replace_unused(const bnorm_map_job *given)
 {
     bnorm_map_job j = *given;
     for (int c = 0; c < BNORM_COEFFICIENTS; c++)
@@ -99,7 +98,7 @@ static void set_prefetch(bnorm_map_job *j, size_t lanes)
 }
 
 /* Copies the last lanes of a row, followed by its first ones. */
-static void load_seam(float *seam, const float *row, size_t width)
+static void copy_seam(float *seam, const float *row, size_t width)
 {
     const size_t some = minimum(width, PAIR);
     memset(seam, 0, 2 * PAIR * sizeof(*seam));
@@ -115,7 +114,7 @@ static row_coefficients coefficients_of_rows(const bnorm_map_job *j, size_t widt
         f.k[c] = j->k[c];
         f.seam[c] = seam[c];
         if (bnorm_uses(j->map, c))
-            load_seam(seam[c], j->k[c], width);
+            copy_seam(seam[c], j->k[c], width);
     }
     return f;
 }
@@ -162,10 +161,10 @@ static void map_adjacent_rows(bnorm_map_job j, size_t rows, size_t width)
             repeat_row(repeated[c], j.k[c], width, times);
         j.k[c] = repeated[c];
     }
-    const size_t whole = rows / times, done = whole * times * width, rest = rows % times * width;
-    if (whole) {
+    const size_t full = rows / times, done = full * times * width, rest = rows % times * width;
+    if (full) {
         const row_coefficients f = coefficients_of_rows(&j, times * width, seam);
-        map_row_units(j, &f, whole, times * width);
+        map_row_units(j, &f, full, times * width);
     }
     if (rest) {
         const row_coefficients f = coefficients_of_rows(&j, rest, seam);
@@ -195,7 +194,7 @@ static void map_small_units(bnorm_map_job j, const bnorm_planes *p)
 
 static void map_planes(const bnorm_planes *p)
 {
-    bnorm_map_job j = complete(&p->job);
+    bnorm_map_job j = replace_unused(&p->job);
     const size_t lanes = p->units * p->lanes, to_aligned = lanes_to_aligned(j.y, j.y_type);
     /* Stores can be aligned only if pairs then still begin with the first lane of a row. */
     const size_t head = to_aligned % p->width == 0 ? to_aligned : 0;
@@ -221,7 +220,7 @@ static void map_planes(const bnorm_planes *p)
 static size_t map_padded_rows(bnorm_map_job j, const bnorm_rows *r)
 {
     BNORM_ALIGNED float padded[BNORM_COEFFICIENTS][PAIR] = { { 0 } };
-    const size_t times = PAIR / r->width, whole = r->rows / times;
+    const size_t times = PAIR / r->width, full = r->rows / times;
     int lanes = 0;
     for (size_t l = 0; l < PAIR; l++)
         if (l % r->width < r->used) {
@@ -233,14 +232,13 @@ static size_t map_padded_rows(bnorm_map_job j, const bnorm_rows *r)
         j.k[c] = padded[c];
     j.stream = j.stream && lanes_to_aligned(j.y, j.y_type) == 0;
     j.prefetch_until = 0;
-    padded_maps[j.fusion != NULL][j.map][type_of(&j)](j, whole, lanes);
-    return whole * times;
+    padded_maps[j.fusion != NULL][j.map][type_of(&j)](j, full, lanes);
+    return full * times;
 }
 
 enum {
-    ROWS_AT_ONCE =
-        2, /* strided rows that load their coefficients together; more would not help, as memory is the limit */
-    NARROW_ROW = 1024, /* bytes of the largest adjacent rows that load their coefficients together: */
+    ROWS_AT_ONCE = 2, /* strided rows that share loads of coefficients; more do not help, as memory is the limit */
+    NARROW_ROW = 1024, /* bytes of the largest adjacent rows that share loads of coefficients: */
     NARROW_ROWS = 16, /* so many rows at once, divided by the bytes of an element */
     WIDE_ROW = 256 /* lanes of the smallest strided row that is worth a call */
 };
@@ -259,7 +257,7 @@ static bool should_share_coefficients(const bnorm_map_job *j, size_t width)
 static void map_rows(const bnorm_rows *given)
 {
     bnorm_rows r = *given;
-    bnorm_map_job j = complete(&r.job);
+    bnorm_map_job j = replace_unused(&r.job);
     if (!r.job.x)
         r.x_stride = r.dy_stride;
     if (j.map == BNORM_NORMALISE)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The fused epilogue of a pair: residual, mask and activation, forward and backward. The mask has one bit per element,
- * in the order of y's layout, which is set where an activation of two slopes has the first of them. Two tasks may share
- * a byte of the mask.
+ * in the order of y's layout; it is set where the first slope of an activation of two slopes applies. Two tasks may
+ * share a byte of the mask.
  */
 #ifndef BNORM_BODY_FUSION_H
 #define BNORM_BODY_FUSION_H

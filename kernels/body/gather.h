@@ -58,7 +58,7 @@ static void gather_indexed(const void *tensor, size_t size, const size_t *indice
             memcpy((char *)to[u] + l * size, (const char *)tensor + (u * unit_stride + indices[l]) * size, size);
 }
 
-/* Gathers n adjacent points of each of some units of one channel. */
+/* Gathers n successive points of each of some units of one channel. */
 static void gather_points(const void *tensor, size_t size, const bnorm_reach *reach, size_t n, size_t units,
                           float (*to)[BNORM_TILE])
 {
@@ -224,16 +224,16 @@ static position gather_lanes(const bnorm_walk *w, const bnorm_sum_job *c, size_t
 static void sum_strided_lanes(const bnorm_walk *w, const bnorm_sum_job *c)
 {
     for (size_t unit = 0; unit < c->units; unit++) {
-        super_row_buffers f;
-        const sum_coefficient_rows given = super_row_coefficients(&f, w, c, unit);
+        super_row_buffers buffers;
+        const sum_coefficient_rows given = super_row_coefficients(&buffers, w, c, unit);
         float *sum[BNORM_SUMS];
-        point_to_sums(sum, &f, w, c, unit);
+        point_to_sums(sum, &buffers, w, c, unit);
         for (size_t lane = 0; lane < w->rows_per_super_row * w->width; lane += BNORM_TILE) {
             position at = position_of(w, c->first);
             for (size_t done = 0; done < c->rows; done += BNORM_GROUP)
                 at = gather_lanes(w, c, unit, at, minimum(c->rows - done, BNORM_GROUP), lane, &given, sum, done == 0);
         }
-        reduce_chunk(&f, w, c, unit);
+        reduce_chunk(&buffers, w, c, unit);
     }
 }
 

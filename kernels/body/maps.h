@@ -23,7 +23,7 @@ static INLINE int first_lanes(size_t n)
 }
 
 /* How many of the first n lanes are channels, up to the first that is padding. */
-static INLINE size_t count_lanes(int lanes, size_t n)
+static INLINE size_t count_channels(int lanes, size_t n)
 {
     size_t count = 0;
     while (lanes != ALL_LANES && count < n && (uint32_t)lanes >> count & 1)
@@ -31,7 +31,7 @@ static INLINE size_t count_lanes(int lanes, size_t n)
     return lanes == ALL_LANES ? n : count;
 }
 
-static INLINE pair keep_lanes(pair y, int lanes)
+static INLINE pair zero_padding(pair y, int lanes)
 {
     if (lanes == ALL_LANES)
         return y;

@@ -76,7 +76,7 @@ static INLINE pair keep_n(pair x, size_t n)
     return (pair){ n < V_LANES ? v_keep_n(x.a, n) : x.a, n < PAIR ? v_keep_n(x.b, lanes_after(n, V_LANES)) : x.b };
 }
 
-/* The first n lanes of x, then those of y. */
+/* Takes the first n lanes of x, and the others of y. */
 static INLINE pair blend_n(pair x, pair y, size_t n)
 {
     return (pair){ n < V_LANES ? v_blend_n(x.a, y.a, n) : x.a, v_blend_n(x.b, y.b, lanes_after(n, V_LANES)) };

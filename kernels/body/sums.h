@@ -175,7 +175,7 @@ static INLINE prefetch_distance lane_prefetch(const bnorm_walk *w, const bnorm_s
     return no_prefetch;
 }
 
-/* Rows are prefetched BNORM_PREFETCH_FAR bytes ahead, if `rows` rows left, without the last, reach that far. */
+/* Prefetches BNORM_PREFETCH_FAR bytes ahead if the `rows` rows that follow, without the last, reach that far. */
 static INLINE prefetch_distance row_prefetch(const bnorm_walk *w, const bnorm_sum_job *c, size_t rows)
 {
     const size_t x = BNORM_PREFETCH_FAR / bnorm_size_of(c->x_type), dy = BNORM_PREFETCH_FAR / bnorm_size_of(c->dy_type);
@@ -318,29 +318,29 @@ static INLINE const float *repeat_in_super_row(float *lanes, const bnorm_walk *w
     return lanes;
 }
 
-static INLINE sum_coefficient_rows super_row_coefficients(super_row_buffers *f, const bnorm_walk *w,
+static INLINE sum_coefficient_rows super_row_coefficients(super_row_buffers *buffers, const bnorm_walk *w,
                                                           const bnorm_sum_job *c, size_t unit)
 {
-    return (sum_coefficient_rows){ .pivot = repeat_in_super_row(f->coefficients[0], w, c->pivot, unit),
-                                   .dy_pivot = repeat_in_super_row(f->coefficients[1], w, c->dy_pivot, unit),
-                                   .scale = repeat_in_super_row(f->coefficients[2], w, c->scale, unit),
-                                   .shift = repeat_in_super_row(f->coefficients[3], w, c->shift, unit) };
+    return (sum_coefficient_rows){ .pivot = repeat_in_super_row(buffers->coefficients[0], w, c->pivot, unit),
+                                   .dy_pivot = repeat_in_super_row(buffers->coefficients[1], w, c->dy_pivot, unit),
+                                   .scale = repeat_in_super_row(buffers->coefficients[2], w, c->scale, unit),
+                                   .shift = repeat_in_super_row(buffers->coefficients[3], w, c->shift, unit) };
 }
 
 /* Points `sum` to where the lanes' sums over a chunk go: the output itself if a super-row is one row. */
-static INLINE void point_to_sums(float **sum, super_row_buffers *f, const bnorm_walk *w, const bnorm_sum_job *c,
+static INLINE void point_to_sums(float **sum, super_row_buffers *buffers, const bnorm_walk *w, const bnorm_sum_job *c,
                                  size_t unit)
 {
     for (int i = 0; i < bnorm_sums_of(c->terms); i++)
-        sum[i] = w->rows_per_super_row > 1 ? f->sum[i] : c->sum[i] + unit * w->width;
+        sum[i] = w->rows_per_super_row > 1 ? buffers->sum[i] : c->sum[i] + unit * w->width;
 }
 
 /* Reduces the lanes' sums to a row, and stores it. */
-static INLINE void reduce_chunk(super_row_buffers *f, const bnorm_walk *w, const bnorm_sum_job *c, size_t unit)
+static INLINE void reduce_chunk(super_row_buffers *buffers, const bnorm_walk *w, const bnorm_sum_job *c, size_t unit)
 {
     for (int i = 0; w->rows_per_super_row > 1 && i < bnorm_sums_of(c->terms); i++) {
-        reduce_rows(f->sum[i], w->rows_per_super_row, w->width);
-        memcpy(c->sum[i] + unit * w->width, f->sum[i], w->width * sizeof(*f->sum[i]));
+        reduce_rows(buffers->sum[i], w->rows_per_super_row, w->width);
+        memcpy(c->sum[i] + unit * w->width, buffers->sum[i], w->width * sizeof(*buffers->sum[i]));
     }
 }
 

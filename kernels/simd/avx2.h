@@ -84,7 +84,7 @@ static inline v_f32 v_keep_n(v_f32 v, size_t n)
     return _mm256_and_ps(v, _mm256_castsi256_ps(v_first(n)));
 }
 
-/* The first n lanes of a, then those of b. */
+/* Takes the first n lanes of a, and the others of b. */
 static inline v_f32 v_blend_n(v_f32 a, v_f32 b, size_t n)
 {
     return _mm256_blendv_ps(b, a, _mm256_castsi256_ps(v_first(n)));

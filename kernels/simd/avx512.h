@@ -68,7 +68,7 @@ static inline v_f32 v_keep_n(v_f32 v, size_t n)
     return _mm512_maskz_mov_ps(v_first(n), v);
 }
 
-/* The first n lanes of a, then those of b. */
+/* Takes the first n lanes of a, and the others of b. */
 static inline v_f32 v_blend_n(v_f32 a, v_f32 b, size_t n)
 {
     return _mm512_mask_mov_ps(b, v_first(n), a);

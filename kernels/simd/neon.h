@@ -82,7 +82,7 @@ static inline v_f32 v_keep_n(v_f32 v, size_t n)
     return vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(v), v_first(n)));
 }
 
-/* The first n lanes of a, then those of b. */
+/* Takes the first n lanes of a, and the others of b. */
 static inline v_f32 v_blend_n(v_f32 a, v_f32 b, size_t n)
 {
     return vbslq_f32(v_first(n), a, b);

@@ -79,7 +79,7 @@ static inline v_f32 v_keep_n(v_f32 v, size_t n)
     return svsel_f32(v_first(n), v, v_zero());
 }
 
-/* The first n lanes of a, then those of b. */
+/* Takes the first n lanes of a, and the others of b. */
 static inline v_f32 v_blend_n(v_f32 a, v_f32 b, size_t n)
 {
     return svsel_f32(v_first(n), a, b);
