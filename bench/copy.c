@@ -60,9 +60,9 @@ static inline float read_steps(const float *restrict from, const float *restrict
     for (size_t i = 0; i + STEP <= count; i += STEP)
         for (size_t v = 0; v < 4; v++) {
             const size_t at = i + v * V_LANES, ahead = count - i > AHEAD + STEP ? at + AHEAD : at;
-            v_fetch(from + ahead);
+            v_prefetch(from + ahead);
             if (other)
-                v_fetch(other + ahead);
+                v_prefetch(other + ahead);
             sums[v] = v_add(sums[v], load(from, other, at));
         }
     v_store(lanes, v_add(v_add(sums[0], sums[1]), v_add(sums[2], sums[3])));

@@ -101,7 +101,7 @@ static void plan_split(bnorm_plan *p, const bnorm_tuning *tuning)
 {
     const bnorm_walk *w = &p->order.walk;
     size_t items = p->order.units * p->order.segments;
-    bool strips_possible = p->order.units == 1 && w->dense && w->folded == 1;
+    bool strips_possible = p->order.units == 1 && w->dense && w->rows_per_super_row == 1;
     size_t most = strips_possible ? bnorm_ceil_div(w->width, tuning->strip_lanes) : 1;
     p->strips = bnorm_min(most, bnorm_ceil_div(p->width, items));
     p->tasks = bnorm_min(most_tasks(p), items * p->strips);
@@ -113,7 +113,7 @@ static void plan_strips(bnorm_reduction *job, const bnorm_tuning *tuning)
     bnorm_plan *p = &job->plan;
     const bnorm_geometry *g = &job->geometry;
     const bnorm_walk *w = &p->order.walk;
-    if (g->blocks != 1 || g->channels != g->block || !w->dense || w->folded != 1 || p->order.segments != 1)
+    if (g->blocks != 1 || g->channels != g->block || !w->dense || w->rows_per_super_row != 1 || p->order.segments != 1)
         return;
     const size_t fitting = tuning->core_cache / 2 / (unit_bytes(job) / w->width);
     const size_t share = bnorm_ceil_div(bnorm_ceil_div(w->width, p->width), BNORM_TILE);
@@ -142,7 +142,7 @@ static void make_plan(bnorm_reduction *job, const bnorm_tuning *tuning, const bn
         p->order.walk.x = p->order.walk.dy;
     p->width = bnorm_useful_width(tuning, &job->geometry, executor);
     p->sweep.stream = bnorm_should_stream(&traversal, job->hint, cold);
-    p->sweep.backwards = p->order.walk.fetch = cold;
+    p->sweep.backwards = p->order.walk.prefetch = cold;
     p->split = p->width > 1 && p->order.units < 2 * p->width;
     if (p->split)
         plan_split(p, tuning);

@@ -14,11 +14,11 @@ static size_t pitch(const bnorm_geometry *g, const bnorm_layout *l)
     return g->points == 1 ? l->image_stride : l->point_stride;
 }
 
-static bnorm_reach reach_of(const bnorm_geometry *g, const bnorm_layout *l, size_t folded)
+static bnorm_reach reach_of(const bnorm_geometry *g, const bnorm_layout *l, size_t rows_per_super_row)
 {
     return (bnorm_reach){ .unit_stride = l->block_stride,
                           .run_stride = l->image_stride,
-                          .super_row_stride = folded * pitch(g, l),
+                          .super_row_stride = rows_per_super_row * pitch(g, l),
                           .image_stride = l->image_stride,
                           .point_stride = l->point_stride,
                           .block_stride = l->block_stride };
@@ -29,20 +29,20 @@ static bool is_dense(const bnorm_geometry *g, const bnorm_layout *l, const bnorm
 {
     bool row_adjacent = !one_row || g->blocks == 1 || l->block_stride == g->block;
     bool rows_even = !one_row || g->points == 1 || g->batch == 1 || l->image_stride == g->points * l->point_stride;
-    return row_adjacent && rows_even && (w->folded == 1 || pitch(g, l) == w->width);
+    return row_adjacent && rows_even && (w->rows_per_super_row == 1 || pitch(g, l) == w->width);
 }
 
 static bnorm_walk walk_of(const bnorm_geometry *g, bool with_dy, bool one_row)
 {
     bnorm_walk w = { .points = g->points, .block = g->block };
     w.width = one_row ? g->blocks * g->block : g->block;
-    w.folded = bnorm_rows_per_super_row(w.width);
+    w.rows_per_super_row = bnorm_rows_per_super_row(w.width);
     w.run_rows = one_row ? g->batch * g->points : g->points;
     w.runs = one_row ? 1 : g->batch;
-    w.run_super_rows = bnorm_ceil_div(w.run_rows, w.folded);
+    w.run_super_rows = bnorm_ceil_div(w.run_rows, w.rows_per_super_row);
     w.group_runs = bnorm_ceil_div(BNORM_GROUP, w.run_super_rows);
-    w.x = reach_of(g, &g->in, w.folded);
-    w.dy = reach_of(g, &g->out, w.folded);
+    w.x = reach_of(g, &g->in, w.rows_per_super_row);
+    w.dy = reach_of(g, &g->out, w.rows_per_super_row);
     w.dense = is_dense(g, &g->in, &w, one_row) && (!with_dy || is_dense(g, &g->out, &w, one_row));
     if (!with_dy)
         w.dy = w.x;
@@ -173,7 +173,7 @@ static bool locate_dy(const bnorm_kernels *k, const bnorm_order *o, bnorm_sum_jo
     of_dy.walk.x = o->walk.dy;
     c.terms = BNORM_SQUARES;
     c.first = 0;
-    c.rows = bnorm_min(bnorm_ceil_div(BNORM_GROUP, o->walk.folded), o->super_rows);
+    c.rows = bnorm_min(bnorm_ceil_div(BNORM_GROUP, o->walk.rows_per_super_row), o->super_rows);
     c.x = c.dy;
     c.x_type = c.dy_type;
     c.pivot = s->pivot;

@@ -9,11 +9,7 @@
 #include "region.h"
 #include "size.h"
 
-enum {
-    TILE_ELEMENTS = 1024,
-    TILE_BYTES = TILE_ELEMENTS * sizeof(float),
-    BLOCKS_TOGETHER = 16 /* of a cache line of floats, where they are adjacent */
-};
+enum { TILE_ELEMENTS = 1024, TILE_BYTES = TILE_ELEMENTS * sizeof(float) };
 
 /* Some blocks and points of an image. */
 typedef struct box {
@@ -130,7 +126,7 @@ bool bnorm_is_strided(const bnorm_traversal *t, const bnorm_region *r)
 void bnorm_map_strided(const bnorm_traversal *t, const bnorm_region *r, const float *const k[BNORM_COEFFICIENTS])
 {
     const size_t block = t->geometry->block;
-    const size_t together = bnorm_min(r->blocks, BLOCKS_TOGETHER);
+    const size_t together = bnorm_min(r->blocks, BNORM_CACHE_LINE_FLOATS);
     const size_t points = bnorm_min(r->points, TILE_ELEMENTS / together / block);
     const size_t blocks = TILE_ELEMENTS / block / points / together * together;
     for (size_t i = 0; i < r->images; i++)

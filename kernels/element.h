@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Elements of tensors, one at a time: what their types mean. Reading is exact; writing rounds once, to nearest even.
- * These conversions define the bits that every ISA must give. None computes with subnormal numbers, so that a caller
- * who has these flushed gets the same.
+ * Conversions of single tensor elements from and to float. Reading is exact; writing rounds once, to nearest even.
+ * They define the bits that the vector conversions of every ISA must give. None computes with subnormal floats, so the
+ * result does not depend on whether the caller flushes these.
  */
 #ifndef BNORM_ELEMENT_H
 #define BNORM_ELEMENT_H
@@ -13,7 +13,7 @@
 
 #include "../include/bnorm/bnorm.h"
 
-/* Types that are left out when all is built with these macros; calls then refuse them. */
+/* These macros leave a type out of the whole build; calls then refuse it. */
 #ifdef BNORM_NO_BF16
 enum { BNORM_HAS_BF16 = 0 };
 #else
@@ -35,7 +35,7 @@ static inline bool bnorm_has_type(bnorm_dtype type)
            (BNORM_HAS_F16 && type == BNORM_DTYPE_F16);
 }
 
-/* A type that was not refused, as far as the compiler can know it. */
+/* Tells the compiler which types are possible: calls with the others were refused. */
 static inline bnorm_dtype bnorm_known_type(bnorm_dtype type)
 {
     if (BNORM_HAS_BF16 && BNORM_HAS_F16)
@@ -72,7 +72,7 @@ static inline uint16_t bnorm_to_bf16(float value)
     return (uint16_t)((bits & 0x7fffffff) > 0x7f800000 ? nan : rounded);
 }
 
-/* A NaN becomes quiet, as instructions make it. */
+/* A NaN becomes quiet, as with the CPUs' own conversions. */
 static inline float bnorm_of_f16(uint16_t h)
 {
     const uint32_t sign = (uint32_t)(h & 0x8000) << 16, bits = h & 0x7fff;
@@ -86,7 +86,7 @@ static inline uint16_t bnorm_to_f16(float value)
 {
     const uint32_t bits = bnorm_bits_of_float(value), sign = bits >> 16 & 0x8000, size = bits & 0x7fffffff;
     const uint32_t odd = size >> 13 & 1, rounded = (size + 0xfff + odd - (112u << 23)) >> 13;
-    /* The last bit of 0.5 counts 2^-24, as that of a subnormal does: adding rounds to it. */
+    /* One ULP of 0.5 is 2^-24, one of a subnormal f16, so the addition rounds as the conversion should. */
     const uint32_t subnormal = bnorm_bits_of_float(bnorm_float_of_bits(size) + 0.5f) - 0x3f000000;
     const uint32_t finite = size < 0x38800000 ? subnormal : size >= 0x477ff000 ? 0x7c00 : rounded;
     return (uint16_t)(sign | (size > 0x7f800000 ? 0x7e00 | (size >> 13 & 0x1ff) : finite));
@@ -97,7 +97,7 @@ static inline size_t bnorm_size_of(bnorm_dtype type)
     return type == BNORM_DTYPE_F32 ? sizeof(float) : sizeof(uint16_t);
 }
 
-/* A tensor's elements from the i-th on. */
+/* The address of a tensor's i-th element. */
 static inline const void *bnorm_elements(const void *tensor, bnorm_dtype type, size_t i)
 {
     return (const char *)tensor + i * bnorm_size_of(type);

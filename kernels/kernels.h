@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* What dispatch/ and kernels/ agree on: the order of the statistics, the arguments of kernels, the table of an ISA. */
+/*
+ * The interface between dispatch/ and kernels/: the order of the statistics, the arguments of kernels, and the table of
+ * kernels that each ISA has.
+ */
 #ifndef BNORM_KERNELS_H
 #define BNORM_KERNELS_H
 
@@ -10,17 +13,16 @@
 
 #include "../include/bnorm/bnorm.h"
 
-/* The parts of -ffast-math by themselves, too: gcc tells of each, clang of the first alone. */
+/* Rejects each part of -ffast-math too: gcc defines a macro for each, clang for -ffinite-math-only alone. */
 #if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__) || \
     defined(__NO_SIGNED_ZEROS__) || defined(__ASSOCIATIVE_MATH__) || defined(__RECIPROCAL_MATH__) || \
     FLT_EVAL_METHOD != 0
-#error \
-    "bnorm rests on each operation being the IEEE one: without -ffast-math, without digits that the type does not have"
+#error "bnorm needs IEEE operations: compile without -ffast-math, and without excess precision (FLT_EVAL_METHOD 0)"
 #endif
 
 /*
- * INLINE: takes a constant that decides which code there is. NOINLINE: need not be there for each caller. PURE: has no
- * effect but its result.
+ * INLINE marks functions whose constant arguments select the code, NOINLINE those for which one copy is enough, and
+ * PURE those without side effects.
  */
 #if defined(__GNUC__) && !defined(__clang__)
 #define INLINE inline __attribute__((always_inline))
@@ -39,19 +41,23 @@
 #endif
 
 /*
- * The order of the statistics (docs/numerics.md). Values are taken in super-rows: as many rows of adjacent channels as
- * fill tiles of BNORM_TILE lanes well. A lane sums a group of super-rows, then groups a chunk, in f32; chunks add up
- * in double.
+ * The order of the statistics (docs/numerics.md). A super-row is as many rows of adjacent channels as fill tiles of
+ * BNORM_TILE lanes well. Each lane sums a group of super-rows in f32, the groups of a chunk are added in f32, and
+ * chunks in double.
  */
 enum {
     BNORM_TILE = 32, /* lanes: two AVX-512, four AVX2 or eight NEON vectors */
     BNORM_GROUP = 16, /* super-rows */
     BNORM_CHUNK = 128, /* super-rows, a multiple of the group */
-    BNORM_CACHE_LINE = 64, /* bytes of a cache line, where fetching ahead goes line by line */
-    BNORM_MAX_SUPER_ROW = 512 /* lanes of a super-row of several rows, at most; a test holds it */
+    BNORM_CACHE_LINE = 64, /* bytes: the step of prefetches */
+    BNORM_CACHE_LINE_FLOATS = 16, /* as many channels are gathered together, as they may be adjacent */
+    BNORM_MAX_SUPER_ROW = 512 /* lanes of a super-row of several rows, at most; a test checks this */
 };
 
-/* Bytes that are fetched ahead beside stores past the caches, and for reads alone. Another CPU may want others. */
+/*
+ * How many bytes ahead loops prefetch: those with non-temporal stores, and those that only read. The best values differ
+ * between CPUs.
+ */
 #ifndef BNORM_PREFETCH
 #define BNORM_PREFETCH 2048
 #endif
@@ -59,10 +65,10 @@ enum {
 #define BNORM_PREFETCH_FAR 32768
 #endif
 
-/* For arrays that kernels read again and again: a vector that crosses cache lines takes two loads. */
+/* For arrays that are loaded often: a vector that crosses cache lines takes two loads. */
 #define BNORM_ALIGNED _Alignas(64)
 
-/* How many rows of `width` lanes share a super-row: what fits the fewest tiles of which they fill 7/8. */
+/* How many rows of `width` lanes make a super-row: those that fit the fewest tiles of which they fill 7/8 or more. */
 static inline size_t bnorm_rows_per_super_row(size_t width)
 {
     size_t tiles = width / BNORM_TILE + (width % BNORM_TILE != 0);
@@ -71,59 +77,59 @@ static inline size_t bnorm_rows_per_super_row(size_t width)
     return tiles * BNORM_TILE / width;
 }
 
-/* How the elements of a tensor are reached: by the first three strides where a walk is dense, else by all but those. */
+/* The strides of a tensor. A dense walk needs the first three alone. */
 typedef struct bnorm_reach {
     size_t unit_stride, run_stride, super_row_stride;
     size_t image_stride, point_stride, block_stride;
 } bnorm_reach;
 
 /*
- * Where the super-rows of a unit (channels whose statistics are collected together) lie. A run is a sequence of rows
- * of `width` lanes in logical order; super-rows start anew with each run. Lane l belongs to channel l % width.
+ * Where the super-rows of a unit lie; a unit is the channels whose statistics are collected together. A run is a
+ * sequence of rows of `width` lanes, and begins with a new super-row. Lane l belongs to channel l % width.
  */
 typedef struct bnorm_walk {
     size_t width; /* lanes of a row */
-    size_t folded; /* rows of a super-row: bnorm_rows_per_super_row(width) */
+    size_t rows_per_super_row; /* bnorm_rows_per_super_row(width) */
     size_t run_rows; /* rows of a run */
     size_t run_super_rows; /* super-rows of a run; the last may have fewer rows */
-    size_t points, block; /* rows count through the points of all images; lanes through blocks */
-    size_t runs, group_runs; /* and as many as hold a group */
-    bool fetch; /* the tensors come from memory */
-    bool dense; /* each super-row's lanes are adjacent */
+    size_t points, block; /* points of an image, channels of a block: they locate rows and lanes if not dense */
+    size_t runs, group_runs; /* all runs, and those that hold one group */
+    bool prefetch; /* the tensors are not in the caches */
+    bool dense; /* the lanes of each super-row are adjacent */
     bnorm_reach x, dy;
 } bnorm_walk;
 
-/* How many values of a channel lie before a super-row. */
+/* How many values per channel precede a super-row. */
 static inline size_t bnorm_values_before(const bnorm_walk *w, size_t super_row)
 {
-    return super_row / w->run_super_rows * w->run_rows + super_row % w->run_super_rows * w->folded;
+    return super_row / w->run_super_rows * w->run_rows + super_row % w->run_super_rows * w->rows_per_super_row;
 }
 
 /*
- * What is fused: y = activation(z) of z = (x - center) * scale + shift + residual, and the way back. Each tensor here
- * is laid out as y and of its type, so one index reaches an element of all of them, and its bit of the mask.
+ * The fused epilogue: y = activation(z) with z = (x - center) * scale + shift + residual, and its gradient. Each tensor
+ * here has y's layout and type, so one index addresses an element of all of them, and its bit of the mask.
  */
 typedef struct bnorm_fusion {
-    bnorm_activation activation; /* not BNORM_ACT_RELU, which is the BNORM_ACT_CLAMP between 0 and NaN, no bound */
+    bnorm_activation activation; /* BNORM_ACT_RELU is given as BNORM_ACT_CLAMP with bounds 0 and NaN (none) */
     float alpha, beta;
-    float low, high; /* of an activation of two slopes: its mask's bits are those of !(u <= low) && !(u >= high) */
+    float low, high; /* for an activation of two slopes: a bit of the mask is !(u <= low) && !(u >= high) */
     const void *residual; /* NULL: none */
-    uint8_t *mask; /* forward: written; backward: read, in place of z; NULL: none */
-    void *dresidual; /* backward: the gradient with respect to z; NULL: not wanted */
+    uint8_t *mask; /* written by forward; read by backward, which then needs no z; NULL: none */
+    void *dresidual; /* written by backward: the gradient with respect to z; NULL: not wanted */
 } bnorm_fusion;
 
-/* What is summed, with d = x - pivot. */
+/* Which terms are summed, with d = x - pivot. */
 typedef enum bnorm_terms {
     BNORM_DEVIATIONS, /* d */
     BNORM_SQUARES, /* d and d*d */
     BNORM_PRODUCTS, /* dy and dy*d */
     BNORM_CENTERED, /* e, e*d and d, with e = dy - dy_pivot */
-    BNORM_FUSED /* dz and dz*d, with dz = the gradient with respect to z */
+    BNORM_FUSED /* dz and dz*d, where dz is the gradient with respect to z */
 } bnorm_terms;
 
-enum { BNORM_SUMS = 3 }; /* at most */
+enum { BNORM_SUMS = 3 }; /* the most that any terms have */
 
-/* Whether they are of x alone. */
+/* Whether the terms need x alone. */
 static inline bool bnorm_of_x(bnorm_terms terms)
 {
     return terms <= BNORM_SQUARES;
@@ -134,19 +140,19 @@ static inline int bnorm_sums_of(bnorm_terms terms)
     return terms == BNORM_CENTERED ? 3 : terms == BNORM_DEVIATIONS ? 1 : 2;
 }
 
-/* What to sum of each of `units` units: super-rows [first, first + rows), at most BNORM_CHUNK of them. */
+/* Sums super-rows [first, first + rows) of each of `units` units, at most BNORM_CHUNK of them. */
 typedef struct bnorm_sum_job {
     bnorm_terms terms;
     size_t units, first, rows;
     bnorm_dtype x_type, dy_type;
-    const void *x, *dy; /* dy: x again where the sums are of x alone */
-    const float *pivot, *dy_pivot, *scale, *shift; /* [unit][width]; NULL where the terms do not use them */
+    const void *x, *dy; /* dy is x again if the terms need x alone */
+    const float *pivot, *dy_pivot, *scale, *shift; /* [unit][width]; NULL if the terms do not use them */
     const bnorm_fusion *fusion;
-    size_t at; /* dy's index in its tensor */
+    size_t at; /* the index of dy[0] in its tensor */
     float *sum[BNORM_SUMS]; /* [unit][width], in the order of bnorm_terms */
 } bnorm_sum_job;
 
-/* What a tensor is computed from, an array each; per channel. */
+/* The coefficients that y or dx is computed from: one array each, with one float per channel. */
 typedef enum bnorm_coefficient {
     BNORM_CENTER,
     BNORM_SCALE,
@@ -157,7 +163,7 @@ typedef enum bnorm_coefficient {
     BNORM_COEFFICIENTS
 } bnorm_coefficient;
 
-/* How it is computed, with d = x - center, and dz = dy where nothing is fused. */
+/* What is computed, with d = x - center, and dz = dy if nothing is fused. */
 typedef enum bnorm_map {
     BNORM_NORMALISE, /* y = d * scale + shift */
     BNORM_GRADIENT, /* dx = ((dz - dy_mean) + (d * slope + offset)) * scale */
@@ -169,29 +175,29 @@ static INLINE bool bnorm_uses(bnorm_map map, int coefficient)
     return coefficient <= BNORM_SHIFT || map == BNORM_GRADIENT;
 }
 
-/* What is computed of what. Tensors begin with the first element to compute. */
+/* The operation and tensors of a map. The tensors' pointers are to the first element to compute. */
 typedef struct bnorm_map_job {
     bnorm_map map;
     bool stream; /* non-temporal stores to y; store_fence() before another thread reads it */
     bool bf16_fast; /* the CPU has BNORM_CPU_AVX512BF16 */
     bnorm_dtype x_type, dy_type, y_type;
-    const void *x, *dy; /* NULL where nothing asks for it */
-    void *y; /* NULL: only dresidual is wanted */
+    const void *x, *dy; /* NULL if the map does not need it */
+    void *y; /* y or dx; NULL: only dresidual is wanted */
     const float *k[BNORM_COEFFICIENTS];
     const bnorm_fusion *fusion; /* NULL: none */
-    size_t at; /* the index of y, or of dy where there is one, in its tensor */
-    size_t prefetch_until; /* planes: beside each of so many lanes, the first, those so many further are fetched: */
+    size_t at; /* the index of dy[0] in its tensor, or of y[0] if there is no dy */
+    size_t prefetch_until; /* in planes, while computing this many lanes, prefetch so many elements ahead: */
     size_t x_prefetch, dy_prefetch;
-    size_t begin, end; /* set by the kernels: indices like `at` of what is computed without a gap */
+    size_t begin, end; /* set by the kernels: the range of indices, like `at`, that is computed without a gap */
 } bnorm_map_job;
 
-/* Adjacent units to compute: `lanes` values each, whose channels repeat with `width`, a divisor of a tile. */
+/* Computes adjacent units of `lanes` values each; channels repeat every `width` lanes, a divisor of a tile. */
 typedef struct bnorm_planes {
     bnorm_map_job job; /* k: [unit][width] */
     size_t width, units, lanes;
 } bnorm_planes;
 
-/* Rows to compute: `width` lanes, of which `used` are channels and the others padding that becomes zero. */
+/* Computes rows of `width` lanes: the first `used` are channels, and the others padding, which becomes zero. */
 typedef struct bnorm_rows {
     bnorm_map_job job;
     size_t rows, width, used;
@@ -199,39 +205,42 @@ typedef struct bnorm_rows {
 } bnorm_rows;
 
 /*
- * The kernels of one ISA.
+ * The kernels of one ISA. Those named _f64 take arrays with one value per channel.
  *
- * sum_units:    the sums of a bnorm_sum_job.
- * recenter:     the pivot becomes the mean that the sums about it give, rounded.
- * locate:       a pivot for values whose sum and sum of squares these are: their mean, if it is 8 standard deviations
- *               or more from 0; else 0.
- * accumulate:   total += sum.
- * conclude:     an epoch of `count` values, whose sums about the pivot are total + sum (total NULL: sum alone), joins
- *               the `before` values whose mean and m2, the sum of squared deviations from the mean, are given (Chan,
- *               Golub and LeVeque 1983; nothing is read of them where before is 0). The pivot becomes the new mean.
- * merge:        the moments of `count` values and of `more_count` values become those of all.
- * finish:       mean = center + low, and rstd = 1/sqrt(m2 / count + epsilon), in float; 0 where the sum is less than
- *               2^-149, the smallest float.
- * coefficients: scale and shift of y = (x - center) * scale + shift. gamma, beta and low may be NULL.
- * average:      running = (1 - momentum) * running + momentum * batch, in double, of the mean and m2 / divisor. Unless
- *               momentum is 1, a channel of which either is not finite as a float keeps both. Either may be NULL.
- * scale:        gamma / sqrt(var + epsilon). gamma may be NULL.
- * uncenter:     from the sums of products over `count` values, total + sum (total NULL: sum alone), to those of dy, d
- *               and dy * d. dy_pivot NULL: none. The sum of d is count * low; low NULL: it is the third.
- * gradient:     dy_mean, slope and offset of BNORM_GRADIENT, from the sums over `count` values.
- * apply:        what the map says, in planes or rows. y may be x or dy, with the same strides.
- * store_fence:        orders stores past the caches before later ones, so that another thread can be told of them.
+ * sum_units         computes the sums of a bnorm_sum_job.
+ * recenter_f64      moves the pivot to the mean that the sums about it give, rounded.
+ * locate_f64        computes a pivot from sums and sums of squares: the mean if it is 8 standard deviations or more
+ *                   from 0, else 0.
+ * accumulate_f64    total += sum.
+ * add_epoch_f64     adds an epoch of `count` values to the mean and m2 (the sum of squared deviations from the mean) of
+ *                   the `before` values that precede it (Chan, Golub and LeVeque 1983). The epoch's sums about the
+ *                   pivot are total + sum; total NULL: sum alone. before = 0: mean and m2 are only written. The pivot
+ *                   becomes the new mean.
+ * merge_f64         merges the moments of `more_count` values into those of `count` values.
+ * finish_f64        splits the mean into floats, mean = center + low, and computes rstd = 1/sqrt(m2 / count + epsilon);
+ *                   rstd is 0 if that sum is less than 2^-149, the smallest float.
+ * coefficients_f64  computes scale and shift of y = (x - center) * scale + shift. gamma, beta and low may be NULL.
+ * average_f64       running = (1 - momentum) * running + momentum * batch, in double, for the mean and m2 / divisor.
+ *                   Unless momentum is 1, a channel whose mean or variance is not finite as a float keeps both running
+ *                   values. Either running array may be NULL.
+ * scale_f64         computes gamma / sqrt(var + epsilon). gamma may be NULL.
+ * uncenter_f64      turns the sums of products over `count` values, total + sum (total NULL: sum alone), into those of
+ *                   dy, d and dy * d. dy_pivot NULL: none. The sum of d is count * low; low NULL: it is the third sum.
+ * gradient_f64      computes dy_mean, slope and offset of BNORM_GRADIENT from the sums over `count` values.
+ * map_planes,       apply the map to planes or rows. y may be x or dy, with the same strides.
+ * map_rows
+ * store_fence       orders non-temporal stores before later stores, so that another thread can be told of them.
  */
 typedef struct bnorm_kernels {
     const char *name;
-    unsigned cpu; /* the BNORM_CPU_ bits that the kernels were compiled for */
-    unsigned sleef; /* those that activations through SLEEF need; a bit that no CPU has where it is not built in */
+    unsigned cpu; /* the BNORM_CPU_ bits that the kernels need */
+    unsigned sleef; /* those that activations through SLEEF need; BNORM_CPU_NONE if SLEEF is not built in */
 #define KERNEL(name, parameters) void(*name) parameters;
 #include "kernels.def"
 #undef KERNEL
 } bnorm_kernels;
 
-/* Bits of a CPU, set only if the operating system keeps the registers too. */
+/* Features of a CPU; a bit is set only if the operating system saves the registers too. */
 enum {
     BNORM_CPU_AVX2 = 1 << 0,
     BNORM_CPU_FMA = 1 << 1,
@@ -242,11 +251,11 @@ enum {
     BNORM_CPU_AVX512DQ = 1 << 6,
     BNORM_CPU_AVX512VL = 1 << 7,
     BNORM_CPU_NEON = 1 << 8,
-    BNORM_CPU_AVX512BF16 = 1 << 12, /* no kernels ask for it: they use it where it is */
-    BNORM_CPU_SVE128 = 1 << 9, /* SVE with vectors of that many bits, and no others */
+    BNORM_CPU_AVX512BF16 = 1 << 12, /* optional: the AVX-512 kernels use it if the CPU has it */
+    BNORM_CPU_SVE128 = 1 << 9, /* SVE with vectors of exactly that many bits */
     BNORM_CPU_SVE256 = 1 << 10,
     BNORM_CPU_SVE512 = 1 << 11,
-    BNORM_CPU_NONE = 1 << 29 /* that no CPU has */
+    BNORM_CPU_NONE = 1 << 29 /* set for no CPU */
 };
 
 #ifdef BNORM_SLEEF

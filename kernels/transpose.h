@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Transposing elements of 16 or 32 bits: to[c * to_stride + r] = from[r * from_stride + c]. In squares of vectors of 16
- * bytes, which all CPUs have.
+ * Transposes matrices of 16- or 32-bit elements: to[c * to_stride + r] = from[r * from_stride + c]. Works on squares
+ * of 16-byte vectors, which all CPUs have.
  */
 #ifndef BNORM_TRANSPOSE_H
 #define BNORM_TRANSPOSE_H
@@ -28,7 +28,7 @@ typedef uint64_t square_u64 __attribute__((vector_size(16)));
 #define LOW_U64(a, b) INTERLEAVE(square_u64, a, b, 0, 2)
 #define HIGH_U64(a, b) INTERLEAVE(square_u64, a, b, 1, 3)
 
-/* Written out: values that a loop goes through stay in memory where a compiler does not unroll it. */
+/* The squares are unrolled by hand: an array of vectors stays in memory if the compiler does not unroll the loop. */
 #define LOAD(type, i) load_##type(from + (i) * from_stride)
 #define STORE(i, column) store_square(to + (i) * to_stride, column)
 
@@ -65,7 +65,7 @@ static INLINE void transpose_square_u16(const uint16_t *from, size_t from_stride
 {
     const square_u16 r0 = LOAD(u16, 0), r1 = LOAD(u16, 1), r2 = LOAD(u16, 2), r3 = LOAD(u16, 3);
     const square_u16 r4 = LOAD(u16, 4), r5 = LOAD(u16, 5), r6 = LOAD(u16, 6), r7 = LOAD(u16, 7);
-    /* Columns 0 to 3 of two rows, 4 to 7; then two columns of four rows. */
+    /* a to d interleave columns 0 to 3 of two rows, e to h columns 4 to 7; the next step joins four rows. */
     const square_u16 a = LOW_U16(r0, r1), b = LOW_U16(r2, r3), c = LOW_U16(r4, r5), d = LOW_U16(r6, r7);
     const square_u16 e = HIGH_U16(r0, r1), f = HIGH_U16(r2, r3), g = HIGH_U16(r4, r5), h = HIGH_U16(r6, r7);
     const square_u32 ab = LOW_U32(a, b), cd = LOW_U32(c, d), ba = HIGH_U32(a, b), dc = HIGH_U32(c, d);
@@ -90,22 +90,22 @@ static INLINE void transpose_square_u16(const uint16_t *from, size_t from_stride
 #undef LOW_U64
 #undef HIGH_U64
 
-/* Of each type: whole squares, line by line of the side whose lines are further apart, and what is left. */
+/* Transposes full squares, with the outer loop over the side of the larger stride, and then the edges. */
 #define TRANSPOSE(type, N, square) \
     static inline void transpose_##type(size_t rows, size_t columns, const type##_t *from, size_t from_stride, \
                                         type##_t *to, size_t to_stride) \
     { \
-        const size_t whole_rows = rows / N * N, whole_columns = columns / N * N; \
+        const size_t full_rows = rows / N * N, full_columns = columns / N * N; \
         if (from_stride >= to_stride) \
-            for (size_t r = 0; r < whole_rows; r += N) \
-                for (size_t c = 0; c < whole_columns; c += N) \
+            for (size_t r = 0; r < full_rows; r += N) \
+                for (size_t c = 0; c < full_columns; c += N) \
                     square(from + r * from_stride + c, from_stride, to + c * to_stride + r, to_stride); \
         else \
-            for (size_t c = 0; c < whole_columns; c += N) \
-                for (size_t r = 0; r < whole_rows; r += N) \
+            for (size_t c = 0; c < full_columns; c += N) \
+                for (size_t r = 0; r < full_rows; r += N) \
                     square(from + r * from_stride + c, from_stride, to + c * to_stride + r, to_stride); \
         for (size_t r = 0; r < rows; r++) \
-            for (size_t c = r < whole_rows ? whole_columns : 0; c < columns; c++) \
+            for (size_t c = r < full_rows ? full_columns : 0; c < columns; c++) \
                 memcpy(&to[c * to_stride + r], &from[r * from_stride + c], sizeof(*to)); \
     }
 

@@ -16,7 +16,7 @@ static size_t work; /* elements since the task began */
 
 static void count_collect(const bnorm_walk *walk, const bnorm_sum_job *c)
 {
-    work += c->units * c->rows * walk->folded * walk->width;
+    work += c->units * c->rows * walk->rows_per_super_row * walk->width;
 }
 
 static void count_planes(const bnorm_planes *planes)

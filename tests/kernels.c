@@ -74,26 +74,28 @@ static bool near(long double value, long double exact, long double scale, long d
 /* ---- sum_units ---- */
 
 /* How `rows` rows of `width` lanes a run lie, with gaps or without. */
-static bnorm_reach new_reach(size_t width, size_t folded, size_t rows, size_t runs, size_t gap)
+static bnorm_reach new_reach(size_t width, size_t rows_per_super_row, size_t rows, size_t runs, size_t gap)
 {
     bnorm_reach r = { .point_stride = width + gap };
     r.image_stride = r.run_stride = rows * r.point_stride + gap;
-    r.super_row_stride = folded * r.point_stride;
+    r.super_row_stride = rows_per_super_row * r.point_stride;
     r.unit_stride = runs * r.image_stride;
     return r;
 }
 
 static bnorm_walk new_walk(size_t width, size_t rows, size_t runs, size_t x_gap, size_t dy_gap)
 {
-    bnorm_walk w = { .width = width, .folded = bnorm_rows_per_super_row(width), .run_rows = rows, .points = rows };
-    w.run_super_rows = (rows + w.folded - 1) / w.folded;
+    bnorm_walk w = {
+        .width = width, .rows_per_super_row = bnorm_rows_per_super_row(width), .run_rows = rows, .points = rows
+    };
+    w.run_super_rows = (rows + w.rows_per_super_row - 1) / w.rows_per_super_row;
     w.runs = runs;
     w.group_runs = (BNORM_GROUP + w.run_super_rows - 1) / w.run_super_rows;
     w.block = width;
-    w.x = new_reach(width, w.folded, rows, runs, x_gap);
-    w.dy = new_reach(width, w.folded, rows, runs, dy_gap);
-    w.dense = w.folded == 1 || (x_gap == 0 && dy_gap == 0);
-    w.fetch = rows % 2 == 0;
+    w.x = new_reach(width, w.rows_per_super_row, rows, runs, x_gap);
+    w.dy = new_reach(width, w.rows_per_super_row, rows, runs, dy_gap);
+    w.dense = w.rows_per_super_row == 1 || (x_gap == 0 && dy_gap == 0);
+    w.prefetch = rows % 2 == 0;
     return w;
 }
 
@@ -140,7 +142,7 @@ static bool find_deviations(const bnorm_walk *w, const bnorm_sum_job *c, size_t 
                             deviations *v)
 {
     const size_t unit = channel / w->width, lane = channel % w->width;
-    const size_t run = super_row / w->run_super_rows, row = super_row % w->run_super_rows * w->folded + f;
+    const size_t run = super_row / w->run_super_rows, row = super_row % w->run_super_rows * w->rows_per_super_row + f;
     const float *x = c->x, *dy = c->dy;
     if (row < w->run_rows)
         *v = deviations_of(c, channel,
@@ -154,20 +156,20 @@ static lane_sums oracle_lane(const bnorm_walk *w, const bnorm_sum_job *c, size_t
     lane_sums sums = { { 0 }, { 0 } };
     deviations v;
     for (size_t s = c->first; s < c->first + c->rows; s++)
-        for (size_t f = 0; f < w->folded; f++)
+        for (size_t f = 0; f < w->rows_per_super_row; f++)
             if (find_deviations(w, c, channel, s, f, &v))
                 add_terms(&sums, c, v);
     return sums;
 }
 
-/* The same in floats, in the order of docs/numerics.md: groups of 16 super-rows, their sums, and then the rows folded.
+/* The same in floats, in the order of docs/numerics.md: groups of 16 super-rows, their sums, and then the rows reduced.
  */
 static void ordered_lane(const bnorm_walk *w, const bnorm_sum_job *c, size_t channel, float *result)
 {
     enum { MOST_ROWS = BNORM_TILE };
     float chunk[MOST_ROWS][BNORM_SUMS] = { { 0 } };
     deviations v;
-    for (size_t f = 0; f < w->folded; f++)
+    for (size_t f = 0; f < w->rows_per_super_row; f++)
         for (size_t begin = 0; begin < c->rows; begin += 16) {
             float group[BNORM_SUMS] = { 0 };
             for (size_t s = begin; s < begin + 16 && s < c->rows; s++)
@@ -180,7 +182,7 @@ static void ordered_lane(const bnorm_walk *w, const bnorm_sum_job *c, size_t cha
             for (int i = 0; i < BNORM_SUMS; i++)
                 chunk[f][i] += group[i];
         }
-    for (size_t rows = w->folded; rows > 1; rows -= rows / 2)
+    for (size_t rows = w->rows_per_super_row; rows > 1; rows -= rows / 2)
         for (size_t row = 0; row < rows / 2; row++)
             for (int i = 0; i < BNORM_SUMS; i++)
                 chunk[row][i] += chunk[rows - rows / 2 + row][i];

@@ -1,22 +1,23 @@
 /* SPDX-License-Identifier: MIT */
-/* The kernels of kernels.def that go through tensors: which walk a call takes. */
+/* The kernels of kernels.def that read tensors: they choose the walk of a call. */
 #include "gather.h"
 
 /* ---- Sums ---- */
 
-/* Super-rows of a run: a longer one the CPU fetches ahead by itself. */
+/* In runs of more super-rows, the CPU's hardware prefetch is enough. */
 enum { LONG_RUN = 256 };
 
-/* Channels that lie side by side, and yet are units of their own. */
-static bool are_columns(const bnorm_walk *w)
+/* Whether units of one channel each are adjacent in memory. */
+static bool has_column_units(const bnorm_walk *w)
 {
-    return w->width == 1 && w->x.unit_stride == 1 && w->dy.unit_stride == 1 && are_images(w);
+    return w->width == 1 && w->x.unit_stride == 1 && w->dy.unit_stride == 1 && runs_are_images(w);
 }
 
-/* Where they are few, and all that a point has, a super-row's lanes are adjacent. */
+/* If a point has few channels and no others, super-rows are dense: they are summed as rows, in the same order. */
 static void sum_unit_columns(const bnorm_walk *w, const bnorm_sum_job *c, int type)
 {
-    if (c->units * w->folded > BNORM_MAX_SUPER_ROW || w->x.point_stride != c->units || w->dy.point_stride != c->units) {
+    if (c->units * w->rows_per_super_row > BNORM_MAX_SUPER_ROW || w->x.point_stride != c->units ||
+        w->dy.point_stride != c->units) {
         column_sums[c->terms][type](w, c);
         return;
     }
@@ -30,16 +31,16 @@ static void sum_unit_columns(const bnorm_walk *w, const bnorm_sum_job *c, int ty
 static void sum_units(const bnorm_walk *w, const bnorm_sum_job *c)
 {
     const int type = bnorm_of_x(c->terms) || c->x_type == c->dy_type ? (int)c->x_type : ANY;
-    const bool adjacent_tiles = w->folded * w->width == BNORM_TILE && w->x.super_row_stride == BNORM_TILE &&
+    const bool adjacent_tiles = w->rows_per_super_row * w->width == BNORM_TILE && w->x.super_row_stride == BNORM_TILE &&
                                 w->dy.super_row_stride == BNORM_TILE;
-    if (!w->dense && are_columns(w) && c->terms <= BNORM_PRODUCTS)
+    if (!w->dense && has_column_units(w) && c->terms <= BNORM_PRODUCTS)
         sum_unit_columns(w, c, type);
     else if (!w->dense)
         sum_strided(w, c);
     else if (adjacent_tiles && c->rows <= BNORM_GROUP && c->first % w->run_super_rows + c->rows <= w->run_super_rows)
         run_sums[c->terms][type](w, c);
-    else if (adjacent_tiles && w->fetch && w->run_super_rows <= LONG_RUN)
-        far_plane_sums[c->terms][type](w, c);
+    else if (adjacent_tiles && w->prefetch && w->run_super_rows <= LONG_RUN)
+        memory_plane_sums[c->terms][type](w, c);
     else if (adjacent_tiles)
         plane_sums[c->terms][type](w, c);
     else
@@ -48,8 +49,8 @@ static void sum_units(const bnorm_walk *w, const bnorm_sum_job *c)
 
 /* ---- Maps ---- */
 
-/* As walks take it: what the map uses stands in for what it does not, so that all can be loaded. */
-static bnorm_map_job complete(const bnorm_map_job *given)
+/* Replaces tensors and coefficients that the map does not use by others, so that walks can load all of them. */
+static bnorm_map_job replace_unused(const bnorm_map_job *given)
 {
     bnorm_map_job j = *given;
     for (int c = 0; c < BNORM_COEFFICIENTS; c++)
@@ -72,8 +73,8 @@ static int type_of(const bnorm_map_job *j)
     return j->x_type == BNORM_DTYPE_BF16 && j->bf16_fast ? BF16_FAST : (int)j->x_type;
 }
 
-/* Behind `lanes` lanes that are done, all tensors being adjacent. */
-static bnorm_map_job behind(bnorm_map_job j, size_t lanes)
+/* Moves past the first `lanes` lanes of dense tensors. */
+static bnorm_map_job skip_lanes(bnorm_map_job j, size_t lanes)
 {
     j.x = bnorm_elements(j.x, j.x_type, lanes);
     j.dy = bnorm_elements(j.dy, j.dy_type, lanes);
@@ -84,8 +85,8 @@ static bnorm_map_job behind(bnorm_map_job j, size_t lanes)
     return j;
 }
 
-/* Prefetch beside non-temporal stores, where nothing else is fetched. */
-static void fetch_ahead(bnorm_map_job *j, size_t lanes)
+/* Loops with non-temporal stores prefetch the tensors that they read, unless dispatch/ prefetches another group. */
+static void set_prefetch(bnorm_map_job *j, size_t lanes)
 {
     const size_t x = BNORM_PREFETCH / bnorm_size_of(j->x_type), dy = BNORM_PREFETCH / bnorm_size_of(j->dy_type);
     const size_t most = x < dy ? dy : x;
@@ -96,45 +97,45 @@ static void fetch_ahead(bnorm_map_job *j, size_t lanes)
     }
 }
 
-/* The last lanes of a row, and then its first. */
-static void load_seam(float *seam, const float *row, size_t width)
+/* Copies the last lanes of a row, followed by its first ones. */
+static void copy_seam(float *seam, const float *row, size_t width)
 {
-    const size_t some = smaller(width, PAIR);
+    const size_t some = minimum(width, PAIR);
     memset(seam, 0, 2 * PAIR * sizeof(*seam));
     memcpy(seam + PAIR - some, row + width - some, some * sizeof(*row));
     memcpy(seam + PAIR, row, some * sizeof(*row));
 }
 
-/* Factors of rows, and of the seam between two: `seam` is where these go. */
-static row_factors factors_of_rows(const bnorm_map_job *j, size_t width, float (*seam)[2 * PAIR])
+/* The coefficients of rows and, in the buffer `seam`, of the seam between two rows. */
+static row_coefficients coefficients_of_rows(const bnorm_map_job *j, size_t width, float (*seam)[2 * PAIR])
 {
-    row_factors f;
+    row_coefficients f;
     for (int c = 0; c < BNORM_COEFFICIENTS; c++) {
         f.k[c] = j->k[c];
         f.seam[c] = seam[c];
         if (bnorm_uses(j->map, c))
-            load_seam(seam[c], j->k[c], width);
+            copy_seam(seam[c], j->k[c], width);
     }
     return f;
 }
 
-/* `rows` rows, one after the other. */
-static void map_row_units(bnorm_map_job j, const row_factors *f, size_t rows, size_t width)
+/* Computes adjacent rows. */
+static void map_row_units(bnorm_map_job j, const row_coefficients *f, size_t rows, size_t width)
 {
     const size_t lanes = rows * width, to_aligned = lanes_to_aligned(j.y, j.y_type);
     const size_t head = lanes > 2 * BNORM_TILE ? to_aligned : 0;
     j.begin = j.at;
     j.end = j.at + lanes;
     j.stream = j.stream && head == to_aligned;
-    fetch_ahead(&j, lanes);
+    set_prefetch(&j, lanes);
     row_maps[j.fusion != NULL][j.map][type_of(&j)](j, f, rows, width, width, head);
 }
 
-/* Wide rows apart from each other: each by itself. */
+/* Computes wide, strided rows, each with a walk of its own. */
 static void map_wide_rows(bnorm_map_job j, const bnorm_rows *r)
 {
     BNORM_ALIGNED float seam[BNORM_COEFFICIENTS][2 * PAIR];
-    const row_factors f = factors_of_rows(&j, r->width, seam);
+    const row_coefficients f = coefficients_of_rows(&j, r->width, seam);
     const size_t at_stride = j.map == BNORM_NORMALISE ? r->y_stride : r->dy_stride;
     for (size_t row = 0; row < r->rows; row++) {
         map_row_units(j, &f, 1, r->width);
@@ -147,61 +148,61 @@ static void map_wide_rows(bnorm_map_job j, const bnorm_rows *r)
 }
 
 /*
- * Adjacent rows: narrow ones many at a time, as seams take longer. From memory not those that have none, so that their
- * factors stay in L1 beside what is prefetched.
+ * Computes adjacent rows. Narrow rows are joined to wider ones, as seams are slow. Rows without seams are not, if
+ * stores are non-temporal: their coefficients should stay in L1 beside the data that is prefetched.
  */
 static void map_adjacent_rows(bnorm_map_job j, size_t rows, size_t width)
 {
     BNORM_ALIGNED float repeated[BNORM_COEFFICIENTS][8 * PAIR], seam[BNORM_COEFFICIENTS][2 * PAIR];
     const size_t most = j.stream && width % PAIR == 0 ? 1 : 8 * PAIR / width;
-    const size_t times = most < 2 ? 1 : smaller(most, rows);
+    const size_t times = most < 2 ? 1 : minimum(most, rows);
     for (int c = 0; times > 1 && c < BNORM_COEFFICIENTS; c++) {
         if (bnorm_uses(j.map, c))
             repeat_row(repeated[c], j.k[c], width, times);
         j.k[c] = repeated[c];
     }
-    const size_t whole = rows / times, done = whole * times * width, rest = rows % times * width;
-    if (whole) {
-        const row_factors f = factors_of_rows(&j, times * width, seam);
-        map_row_units(j, &f, whole, times * width);
+    const size_t full = rows / times, done = full * times * width, rest = rows % times * width;
+    if (full) {
+        const row_coefficients f = coefficients_of_rows(&j, times * width, seam);
+        map_row_units(j, &f, full, times * width);
     }
     if (rest) {
-        const row_factors f = factors_of_rows(&j, rest, seam);
-        map_row_units(behind(j, done), &f, 1, rest);
+        const row_coefficients f = coefficients_of_rows(&j, rest, seam);
+        map_row_units(skip_lanes(j, done), &f, 1, rest);
     }
 }
 
-/* Units that do not fill a pair: a factor for each lane of some of them. */
+/* Computes units smaller than a pair: expands the coefficients of several units to one float per lane. */
 static void map_small_units(bnorm_map_job j, const bnorm_planes *p)
 {
     BNORM_ALIGNED float expanded[BNORM_COEFFICIENTS][BNORM_MAX_SUPER_ROW], seam[BNORM_COEFFICIENTS][2 * PAIR];
     const size_t at_once = BNORM_MAX_SUPER_ROW / p->lanes;
     const bnorm_map_job first = j;
     for (size_t unit = 0; unit < p->units; unit += at_once) {
-        const size_t units = smaller(p->units - unit, at_once);
-        j = behind(first, unit * p->lanes);
+        const size_t units = minimum(p->units - unit, at_once);
+        j = skip_lanes(first, unit * p->lanes);
         for (int c = 0; c < BNORM_COEFFICIENTS; c++) {
             for (size_t u = 0; bnorm_uses(j.map, c) && u < units; u++)
                 repeat_row(expanded[c] + u * p->lanes, first.k[c] + (unit + u) * p->width, p->width,
                            p->lanes / p->width);
             j.k[c] = expanded[c];
         }
-        const row_factors f = factors_of_rows(&j, units * p->lanes, seam);
+        const row_coefficients f = coefficients_of_rows(&j, units * p->lanes, seam);
         map_row_units(j, &f, 1, units * p->lanes);
     }
 }
 
 static void map_planes(const bnorm_planes *p)
 {
-    bnorm_map_job j = complete(&p->job);
+    bnorm_map_job j = replace_unused(&p->job);
     const size_t lanes = p->units * p->lanes, to_aligned = lanes_to_aligned(j.y, j.y_type);
-    /* Stores can be aligned where a pair then still begins with a row's first lane. */
+    /* Stores can be aligned only if pairs then still begin with the first lane of a row. */
     const size_t head = to_aligned % p->width == 0 ? to_aligned : 0;
     if (p->lanes < PAIR) {
         map_small_units(j, p);
     } else if (PAIR % p->width) {
         for (size_t unit = 0; unit < p->units; unit++) {
-            bnorm_map_job plane = behind(j, unit * p->lanes);
+            bnorm_map_job plane = skip_lanes(j, unit * p->lanes);
             for (int c = 0; c < BNORM_COEFFICIENTS; c++)
                 plane.k[c] += unit * p->width;
             map_adjacent_rows(plane, p->lanes / p->width, p->width);
@@ -210,16 +211,16 @@ static void map_planes(const bnorm_planes *p)
         j.begin = j.at;
         j.end = j.at + lanes;
         j.stream = j.stream && head == to_aligned;
-        fetch_ahead(&j, lanes);
+        set_prefetch(&j, lanes);
         plane_maps[j.fusion != NULL][j.map][type_of(&j)](j, NULL, p->units, p->lanes, p->width, head);
     }
 }
 
-/* Narrow rows that end in padding, so many of them that they fill a pair: the factors stay in registers. */
+/* Computes narrow rows with padding, as many at a time as fill a pair, so that coefficients stay in registers. */
 static size_t map_padded_rows(bnorm_map_job j, const bnorm_rows *r)
 {
     BNORM_ALIGNED float padded[BNORM_COEFFICIENTS][PAIR] = { { 0 } };
-    const size_t times = PAIR / r->width, whole = r->rows / times;
+    const size_t times = PAIR / r->width, full = r->rows / times;
     int lanes = 0;
     for (size_t l = 0; l < PAIR; l++)
         if (l % r->width < r->used) {
@@ -231,20 +232,22 @@ static size_t map_padded_rows(bnorm_map_job j, const bnorm_rows *r)
         j.k[c] = padded[c];
     j.stream = j.stream && lanes_to_aligned(j.y, j.y_type) == 0;
     j.prefetch_until = 0;
-    padded_maps[j.fusion != NULL][j.map][type_of(&j)](j, whole, lanes);
-    return whole * times;
+    padded_maps[j.fusion != NULL][j.map][type_of(&j)](j, full, lanes);
+    return full * times;
 }
 
 enum {
-    ROWS_AT_ONCE = 2, /* whose factors are worth loading once: where they are not needed often, memory decides */
-    NARROW_ROW = 1024, /* bytes of adjacent rows in cache, at most, of which some share their factors: */
-    NARROW_ROWS = 16, /* over the bytes of an element */
-    WIDE_ROW = 256 /* lanes that are worth a call */
+    ROWS_AT_ONCE = 2, /* strided rows that share loads of coefficients; more do not help, as memory is the limit */
+    NARROW_ROW = 1024, /* bytes of the largest adjacent rows that share loads of coefficients: */
+    NARROW_ROWS = 16, /* so many rows at once, divided by the bytes of an element */
+    WIDE_ROW = 256 /* lanes of the smallest strided row that is worth a call */
 };
 
-/* Where one load a cycle fills the widest vectors, and most of what is loaded are factors: six, or two for each of x.
+/*
+ * Sharing pays off with vectors so wide that loads limit the throughput, and if most loads are of coefficients: six in
+ * a gradient, or two vectors of floats for each vector of 16-bit values.
  */
-static bool should_share_factors(const bnorm_map_job *j, size_t width)
+static bool should_share_coefficients(const bnorm_map_job *j, size_t width)
 {
     const size_t size = bnorm_size_of(j->y_type);
     return V_LANES >= 16 && (j->map == BNORM_GRADIENT || size < sizeof(float)) && !j->fusion && !j->stream &&
@@ -254,14 +257,14 @@ static bool should_share_factors(const bnorm_map_job *j, size_t width)
 static void map_rows(const bnorm_rows *given)
 {
     bnorm_rows r = *given;
-    bnorm_map_job j = complete(&r.job);
+    bnorm_map_job j = replace_unused(&r.job);
     if (!r.job.x)
         r.x_stride = r.dy_stride;
     if (j.map == BNORM_NORMALISE)
         r.dy_stride = r.x_stride;
     const bool adjacent = r.x_stride == r.width && r.dy_stride == r.width && (!j.y || r.y_stride == r.width);
     if (adjacent && r.used == r.width) {
-        if (should_share_factors(&j, r.width))
+        if (should_share_coefficients(&j, r.width))
             column_maps[0][j.map][type_of(&j)](j, &r, NARROW_ROWS / bnorm_size_of(j.y_type));
         else
             map_adjacent_rows(j, r.rows, r.width);
@@ -273,7 +276,7 @@ static void map_rows(const bnorm_rows *given)
     }
     if (adjacent && r.used < r.width && r.width <= PAIR && PAIR % r.width == 0 && !(j.fusion && j.fusion->mask)) {
         const size_t done = map_padded_rows(j, &r);
-        j = behind(j, done * r.width);
+        j = skip_lanes(j, done * r.width);
         r.rows -= done;
     }
     j.stream =

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What is fused, for a pair: residual, mask and activation, and the way back. The mask has a bit for each element, in
- * the order of y's layout: where an activation of two slopes had the first of them. Tasks may meet within a byte of it.
+ * The fused epilogue of a pair: residual, mask and activation, forward and backward. The mask has one bit per element,
+ * in the order of y's layout; it is set where the first slope of an activation of two slopes applies. Two tasks may
+ * share a byte of the mask.
  */
 #ifndef BNORM_BODY_FUSION_H
 #define BNORM_BODY_FUSION_H
@@ -11,8 +12,8 @@
 
 #include "activations.h"
 
-/* n bits from `at` on, n <= PAIR. */
-static NOINLINE uint32_t get_bits_anywhere(const uint8_t *mask, size_t at, size_t n)
+/* Loads n <= PAIR bits, beginning with bit `at`. */
+static NOINLINE uint32_t load_bits_unaligned(const uint8_t *mask, size_t at, size_t n)
 {
     const size_t first = at / 8, shift = at % 8;
     uint64_t bits = 0;
@@ -21,8 +22,8 @@ static NOINLINE uint32_t get_bits_anywhere(const uint8_t *mask, size_t at, size_
     return (uint32_t)(bits >> shift);
 }
 
-/* Some bits of a byte: at the ends of a run, another thread may be changing others of them. */
-static inline void put_part(uint8_t *byte, uint8_t which, uint8_t bits, bool shared)
+/* Stores some bits of a byte; atomically if it is `shared`, as another thread may be storing the others. */
+static inline void store_partial_byte(uint8_t *byte, uint8_t which, uint8_t bits, bool shared)
 {
     if (shared) {
         _Atomic uint8_t *const b = (_Atomic uint8_t *)byte;
@@ -33,13 +34,13 @@ static inline void put_part(uint8_t *byte, uint8_t which, uint8_t bits, bool sha
     }
 }
 
-/* Adjacent elements that one task computes: indices from `begin` to before `end`. */
+/* Adjacent elements that one task computes: the indices [begin, end). */
 typedef struct {
     size_t begin, end;
 } run;
 
-/* n bits from `at` on, n <= PAIR, within a run. */
-static NOINLINE void put_bits_anywhere(uint8_t *mask, run r, size_t at, size_t n, uint32_t given)
+/* Stores n <= PAIR bits, beginning with bit `at`; the first and last byte of the run may be shared. */
+static NOINLINE void store_bits_unaligned(uint8_t *mask, run r, size_t at, size_t n, uint32_t given)
 {
     const size_t first = at / 8, shift = at % 8, bytes = (shift + n + 7) / 8;
     const uint64_t bits = (uint64_t)given << shift, which = (((uint64_t)1 << n) - 1) << shift;
@@ -48,54 +49,55 @@ static NOINLINE void put_bits_anywhere(uint8_t *mask, run r, size_t at, size_t n
         if (changed == 0xff)
             mask[first + i] = (uint8_t)(bits >> 8 * i);
         else
-            put_part(mask + first + i, changed, (uint8_t)(bits >> 8 * i),
-                     first + i == r.begin / 8 || first + i == (r.end - 1) / 8);
+            store_partial_byte(mask + first + i, changed, (uint8_t)(bits >> 8 * i),
+                               first + i == r.begin / 8 || first + i == (r.end - 1) / 8);
     }
 }
 
-/* Whole bytes need no care: none of them is shared. */
-static INLINE bool are_whole_bytes(size_t at, size_t n)
+/* Full bytes are never shared. */
+static INLINE bool fills_whole_bytes(size_t at, size_t n)
 {
     return PAIR % 8 == 0 && at % 8 == 0 && n == PAIR;
 }
 
-static INLINE void put_bits(uint8_t *mask, run r, size_t at, size_t n, uint32_t bits)
+static INLINE void store_mask_bits(uint8_t *mask, run r, size_t at, size_t n, uint32_t bits)
 {
-    if (are_whole_bytes(at, n))
+    if (fills_whole_bytes(at, n))
         for (size_t i = 0; i < PAIR / 8; i++)
             mask[at / 8 + i] = (uint8_t)(bits >> 8 * i);
     else
-        put_bits_anywhere(mask, r, at, n, bits);
+        store_bits_unaligned(mask, r, at, n, bits);
 }
 
-static INLINE uint32_t get_bits(const uint8_t *mask, size_t at, size_t n)
+static INLINE uint32_t load_mask_bits(const uint8_t *mask, size_t at, size_t n)
 {
     uint32_t bits = 0;
-    if (!are_whole_bytes(at, n))
-        return get_bits_anywhere(mask, at, n);
+    if (!fills_whole_bytes(at, n))
+        return load_bits_unaligned(mask, at, n);
     for (size_t i = 0; i < PAIR / 8; i++)
         bits |= (uint32_t)mask[at / 8 + i] << 8 * i;
     return bits;
 }
 
-/* ---- Both ways: n lanes that begin at an index of y's layout, in which all tensors here lie ---- */
+/* ---- Forward and backward of the first n lanes of a pair; `at` is the index of their first element ---- */
 
-/* z, without the residual, becomes y. */
+/* Computes y from z, which is given without the residual. */
 static INLINE pair fuse(pair z, const pair *residual, const bnorm_fusion *f, run r, size_t at, size_t n)
 {
     if (residual)
         z = add(z, *residual);
     if (f->mask)
-        put_bits(f->mask, r, at, n, v_bits(is_inside(z.a, f)) | v_bits(is_inside(z.b, f)) << V_LANES);
+        store_mask_bits(f->mask, r, at, n, v_bits(is_inside(z.a, f)) | v_bits(is_inside(z.b, f)) << V_LANES);
     return activate(z, f);
 }
 
-/* dy becomes dz, the gradient with respect to z, which is not looked at where a mask is given. */
+/* Computes dz, the gradient with respect to z, from dy; z is not used if there is a mask. */
 static INLINE pair fuse_backward(pair dy, pair z, const pair *residual, const bnorm_fusion *f, size_t at, size_t n)
 {
     if (f->mask) {
-        const uint32_t bits = get_bits(f->mask, at, n);
-        return (pair){ sloped(v_of_bits(bits), dy.a, f), sloped(v_of_bits(bits >> V_LANES), dy.b, f) };
+        const uint32_t bits = load_mask_bits(f->mask, at, n);
+        return (pair){ two_slope_backward(v_of_bits(bits), dy.a, f),
+                       two_slope_backward(v_of_bits(bits >> V_LANES), dy.b, f) };
     }
     if (residual)
         z = add(z, *residual);

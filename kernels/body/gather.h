@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* Sums of elements that lie apart from each other: tiles of each tensor are brought together, and then summed. */
+/* Walk for sums over strided elements: gathers tiles of each tensor into dense buffers, and sums these. */
 #include "../transpose.h"
 #include "instances.h"
 
-/* Where n lanes of a super-row are, from `lane` on. */
-static void locate_lanes(const bnorm_walk *w, const bnorm_reach *reach, place at, size_t lane, size_t n,
+/* Computes the indices of n lanes of a super-row, beginning at `lane`. */
+static void locate_lanes(const bnorm_walk *w, const bnorm_reach *reach, position at, size_t lane, size_t n,
                          size_t *indices)
 {
-    const size_t row = at.run * w->run_rows + at.row * w->folded + lane / w->width, blocks = w->width / w->block;
+    const size_t row = at.run * w->run_rows + at.row * w->rows_per_super_row + lane / w->width,
+                 blocks = w->width / w->block;
     size_t image = row / w->points, point = row % w->points;
     size_t block = lane % w->width / w->block, channel = lane % w->width % w->block;
     for (size_t l = 0; l < n; l++) {
@@ -25,38 +26,39 @@ static void locate_lanes(const bnorm_walk *w, const bnorm_reach *reach, place at
     }
 }
 
-/* Tiles of several units, brought together as floats; the mask has a bit for each element. */
+/* Gathered tiles of several units, as floats; the mask has one bit per element. */
 typedef struct {
-    BNORM_ALIGNED float x[UNITS_TOGETHER][BNORM_TILE], dy[UNITS_TOGETHER][BNORM_TILE];
-    BNORM_ALIGNED float residual[UNITS_TOGETHER][BNORM_TILE];
-    uint8_t mask[UNITS_TOGETHER * BNORM_TILE / 8];
+    BNORM_ALIGNED float x[BNORM_CACHE_LINE_FLOATS][BNORM_TILE], dy[BNORM_CACHE_LINE_FLOATS][BNORM_TILE];
+    BNORM_ALIGNED float residual[BNORM_CACHE_LINE_FLOATS][BNORM_TILE];
+    uint8_t mask[BNORM_CACHE_LINE_FLOATS * BNORM_TILE / 8];
     bnorm_fusion fusion;
 } gathered_tiles;
 
-/* Whether runs are images, so that rows of a run are a point apart. */
-static inline bool are_images(const bnorm_walk *w)
+/* Whether runs are images, so that the rows of a run are one point stride apart. */
+static inline bool runs_are_images(const bnorm_walk *w)
 {
     return w->run_rows == w->points;
 }
 
-/* Values of 16 bits at the beginning of a row become the floats of that row. */
+/* Converts the 16-bit values at the beginning of a row to the floats of that row. */
 static NOINLINE void widen(float *row, bnorm_dtype type, size_t n)
 {
     uint16_t raw[BNORM_TILE];
     memcpy(raw, row, n * sizeof(*raw));
     for (size_t l = 0; l < n; l += PAIR)
-        store_f32(row, BNORM_DTYPE_F32, l, PAIR, MIXED(load)(raw, type, l, smaller(n - l, PAIR)));
+        store_f32(row, BNORM_DTYPE_F32, l, PAIR, MIXED(load)(raw, type, l, minimum(n - l, PAIR)));
 }
 
-/* n lanes of each of some units: anywhere, or a point apart. */
-static void gather_anywhere(const void *tensor, size_t size, const size_t *indices, size_t n, size_t unit_stride,
-                            size_t units, float (*to)[BNORM_TILE])
+/* Gathers n lanes of each of some units, by index. */
+static void gather_indexed(const void *tensor, size_t size, const size_t *indices, size_t n, size_t unit_stride,
+                           size_t units, float (*to)[BNORM_TILE])
 {
     for (size_t u = 0; u < units; u++)
         for (size_t l = 0; l < n; l++)
             memcpy((char *)to[u] + l * size, (const char *)tensor + (u * unit_stride + indices[l]) * size, size);
 }
 
+/* Gathers n successive points of each of some units of one channel. */
 static void gather_points(const void *tensor, size_t size, const bnorm_reach *reach, size_t n, size_t units,
                           float (*to)[BNORM_TILE])
 {
@@ -71,23 +73,23 @@ static void gather_points(const void *tensor, size_t size, const bnorm_reach *re
             transpose(size, n, 1, (const char *)tensor + u * unit_stride * size, pitch, to[u], n);
 }
 
-static void gather_tensor(const void *tensor, bnorm_dtype type, const bnorm_walk *w, const bnorm_reach *reach, place at,
-                          size_t lane, size_t n, size_t units, float (*to)[BNORM_TILE])
+static void gather_tensor(const void *tensor, bnorm_dtype type, const bnorm_walk *w, const bnorm_reach *reach,
+                          position at, size_t lane, size_t n, size_t units, float (*to)[BNORM_TILE])
 {
     const size_t size = bnorm_size_of(type);
-    if (w->width == 1 && are_images(w)) {
+    if (w->width == 1 && runs_are_images(w)) {
         gather_points(bnorm_elements(tensor, type, element_at(reach, at)), size, reach, n, units, to);
     } else {
         size_t indices[BNORM_TILE];
         locate_lanes(w, reach, at, lane, n, indices);
-        gather_anywhere(tensor, size, indices, n, reach->unit_stride, units, to);
+        gather_indexed(tensor, size, indices, n, reach->unit_stride, units, to);
     }
     if (type != BNORM_DTYPE_F32)
         for (size_t u = 0; u < units; u++)
             widen(to[u], type, n);
 }
 
-static void gather_mask(const uint8_t *mask, size_t first, const bnorm_walk *w, place at, size_t lane, size_t n,
+static void gather_mask(const uint8_t *mask, size_t first, const bnorm_walk *w, position at, size_t lane, size_t n,
                         size_t units, uint8_t *to)
 {
     size_t indices[BNORM_TILE];
@@ -100,8 +102,8 @@ static void gather_mask(const uint8_t *mask, size_t first, const bnorm_walk *w, 
         }
 }
 
-/* n lanes of a super-row of some units, and what is to be summed of these. */
-static bnorm_sum_job gather(const bnorm_walk *w, const bnorm_sum_job *c, size_t unit, size_t units, place at,
+/* Gathers n lanes of a super-row of some units; the result is the job that sums the gathered tiles. */
+static bnorm_sum_job gather(const bnorm_walk *w, const bnorm_sum_job *c, size_t unit, size_t units, position at,
                             size_t lane, size_t n, gathered_tiles *to)
 {
     const size_t x = unit * w->x.unit_stride, dy = unit * w->dy.unit_stride;
@@ -127,11 +129,11 @@ static bnorm_sum_job gather(const bnorm_walk *w, const bnorm_sum_job *c, size_t 
     return gathered;
 }
 
-/* n lanes of a tile that was brought together, which begins at an element. */
-static void add_gathered(sums *s, const bnorm_sum_job *c, size_t first, size_t n, const about *k)
+/* Adds n lanes of the gathered tile that begins at element `first`. */
+static void add_gathered(sums *s, const bnorm_sum_job *c, size_t first, size_t n, const sum_coefficients *k)
 {
     for (size_t p = 0; p < PAIRS && p * PAIR < n; p++) {
-        const size_t i = first + p * PAIR, lanes = smaller(n - p * PAIR, PAIR);
+        const size_t i = first + p * PAIR, lanes = minimum(n - p * PAIR, PAIR);
         switch (c->terms) {
         case BNORM_DEVIATIONS:
             add_deviations_f32(&s[p], c, i, i, lanes, &k[p]);
@@ -151,36 +153,38 @@ static void add_gathered(sums *s, const bnorm_sum_job *c, size_t first, size_t n
     }
 }
 
-/* ---- Super-rows of a tile: of several units at a time ---- */
+/* ---- Super-rows of one tile: several units at a time ---- */
 
-/* A group of super-rows of some units. */
-static place gather_group(const bnorm_walk *w, const bnorm_sum_job *c, size_t unit, size_t units, place at, size_t rows,
-                          gathered_tiles *tiles, sums (*s)[PAIRS])
+/* Sums a group of super-rows of some units. */
+static position gather_group(const bnorm_walk *w, const bnorm_sum_job *c, size_t unit, size_t units, position at,
+                             size_t rows, gathered_tiles *tiles, sums (*s)[PAIRS])
 {
     for (size_t u = 0; u < units; u++)
         for (size_t p = 0; p < PAIRS; p++)
             s[u][p] = no_sums();
-    for (; rows; rows--, at = step(w, at, 1)) {
+    for (; rows; rows--, at = advance(w, at, 1)) {
         const size_t n = super_row_lanes(w, at.row);
         const bnorm_sum_job gathered = gather(w, c, unit, units, at, 0, n, tiles);
         for (size_t u = 0; u < units; u++) {
-            about k[PAIRS];
-            load_tile_about(k, c, (unit + u) * w->width, w->width, c->terms == BNORM_CENTERED, c->terms == BNORM_FUSED);
+            sum_coefficients k[PAIRS];
+            load_tile_coefficients(k, c, (unit + u) * w->width, w->width, c->terms == BNORM_CENTERED,
+                                   c->terms == BNORM_FUSED);
             add_gathered(s[u], &gathered, u * BNORM_TILE, n, k);
         }
     }
     return at;
 }
 
-static void sum_tiles_apart(const bnorm_walk *w, const bnorm_sum_job *c)
+static void sum_strided_tiles(const bnorm_walk *w, const bnorm_sum_job *c)
 {
     gathered_tiles tiles;
-    sums chunk[UNITS_TOGETHER][PAIRS], group[UNITS_TOGETHER][PAIRS];
-    for (size_t unit = 0; unit < c->units; unit += UNITS_TOGETHER) {
-        const size_t units = smaller(c->units - unit, UNITS_TOGETHER);
-        place at = gather_group(w, c, unit, units, place_of(w, c->first), smaller(c->rows, BNORM_GROUP), &tiles, chunk);
+    sums chunk[BNORM_CACHE_LINE_FLOATS][PAIRS], group[BNORM_CACHE_LINE_FLOATS][PAIRS];
+    for (size_t unit = 0; unit < c->units; unit += BNORM_CACHE_LINE_FLOATS) {
+        const size_t units = minimum(c->units - unit, BNORM_CACHE_LINE_FLOATS);
+        position at =
+            gather_group(w, c, unit, units, position_of(w, c->first), minimum(c->rows, BNORM_GROUP), &tiles, chunk);
         for (size_t done = BNORM_GROUP; done < c->rows; done += BNORM_GROUP) {
-            at = gather_group(w, c, unit, units, at, smaller(c->rows - done, BNORM_GROUP), &tiles, group);
+            at = gather_group(w, c, unit, units, at, minimum(c->rows - done, BNORM_GROUP), &tiles, group);
             for (size_t u = 0; u < units; u++)
                 for (size_t p = 0; p < PAIRS; p++)
                     chunk[u][p] = add_sums(chunk[u][p], group[u][p]);
@@ -192,51 +196,51 @@ static void sum_tiles_apart(const bnorm_walk *w, const bnorm_sum_job *c)
 
 /* ---- Super-rows of any width: a tile of lanes at a time ---- */
 
-/* A group of super-rows of a unit, of a tile of lanes: its sums join those of the chunk. */
-static place gather_lanes(const bnorm_walk *w, const bnorm_sum_job *c, size_t unit, place at, size_t rows, size_t lane,
-                          const about_rows *given, float *const *chunk, bool first)
+/* Adds to the chunk a group of super-rows of a unit, for one tile of lanes. */
+static position gather_lanes(const bnorm_walk *w, const bnorm_sum_job *c, size_t unit, position at, size_t rows,
+                             size_t lane, const sum_coefficient_rows *given, float *const *chunk, bool first)
 {
-    const size_t lanes = smaller(w->folded * w->width - lane, BNORM_TILE);
-    about k[PAIRS];
+    const size_t lanes = minimum(w->rows_per_super_row * w->width - lane, BNORM_TILE);
+    sum_coefficients k[PAIRS];
     sums s[PAIRS];
     gathered_tiles tiles;
     for (size_t p = 0; p < PAIRS; p++) {
-        k[p] = load_about(given, lane + p * PAIR, smaller(lanes_behind(lanes, p * PAIR), PAIR));
+        k[p] = load_sum_coefficients(given, lane + p * PAIR, minimum(lanes_after(lanes, p * PAIR), PAIR));
         s[p] = no_sums();
     }
-    for (; rows; rows--, at = step(w, at, 1)) {
-        const size_t n = smaller(lanes_behind(super_row_lanes(w, at.row), lane), lanes);
+    for (; rows; rows--, at = advance(w, at, 1)) {
+        const size_t n = minimum(lanes_after(super_row_lanes(w, at.row), lane), lanes);
         if (n) {
             const bnorm_sum_job gathered = gather(w, c, unit, 1, at, lane, n, &tiles);
             add_gathered(s, &gathered, 0, n, k);
         }
     }
     for (size_t p = 0; p < PAIRS; p++)
-        join_sums(chunk, lane + p * PAIR, &s[p], smaller(lanes_behind(lanes, p * PAIR), PAIR), first,
-                  bnorm_sums_of(c->terms));
+        accumulate_sums(chunk, lane + p * PAIR, &s[p], minimum(lanes_after(lanes, p * PAIR), PAIR), first,
+                        bnorm_sums_of(c->terms));
     return at;
 }
 
-static void sum_lanes_apart(const bnorm_walk *w, const bnorm_sum_job *c)
+static void sum_strided_lanes(const bnorm_walk *w, const bnorm_sum_job *c)
 {
     for (size_t unit = 0; unit < c->units; unit++) {
-        folded_rows f;
-        const about_rows given = fold_about(&f, w, c, unit);
+        super_row_buffers buffers;
+        const sum_coefficient_rows given = super_row_coefficients(&buffers, w, c, unit);
         float *sum[BNORM_SUMS];
-        chunk_lanes(sum, &f, w, c, unit);
-        for (size_t lane = 0; lane < w->folded * w->width; lane += BNORM_TILE) {
-            place at = place_of(w, c->first);
+        point_to_sums(sum, &buffers, w, c, unit);
+        for (size_t lane = 0; lane < w->rows_per_super_row * w->width; lane += BNORM_TILE) {
+            position at = position_of(w, c->first);
             for (size_t done = 0; done < c->rows; done += BNORM_GROUP)
-                at = gather_lanes(w, c, unit, at, smaller(c->rows - done, BNORM_GROUP), lane, &given, sum, done == 0);
+                at = gather_lanes(w, c, unit, at, minimum(c->rows - done, BNORM_GROUP), lane, &given, sum, done == 0);
         }
-        reduce_chunk(&f, w, c, unit);
+        reduce_chunk(&buffers, w, c, unit);
     }
 }
 
 static void sum_strided(const bnorm_walk *w, const bnorm_sum_job *c)
 {
-    if (w->folded * w->width == BNORM_TILE)
-        sum_tiles_apart(w, c);
+    if (w->rows_per_super_row * w->width == BNORM_TILE)
+        sum_strided_tiles(w, c);
     else
-        sum_lanes_apart(w, c);
+        sum_strided_lanes(w, c);
 }

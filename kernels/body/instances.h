@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * All loops over data that there are: each walk of sums.inc and maps.inc, for each arithmetic of sums.h and maps.h, for
- * tensors of each type; `any` is for tensors of different types. They are called walk_arithmetic_type, such as
- * sum_planes_squares_bf16.
+ * Instantiates all loops over data: each walk of the .inc files, for each arithmetic of sums.h and maps.h and each
+ * tensor type. Their names are walk_arithmetic_type, such as sum_planes_squares_bf16. Type `any` is for tensors of
+ * different types, and for rare calls, as it converts by function calls.
  */
 #include "maps.h"
 #include "sums.h"
@@ -21,55 +21,57 @@
 #define TYPED_F16
 #endif
 
+/* Groups of arithmetics, for loops.inc. */
+#define SUMS_OF_X 1 /* deviations and squares */
+#define SUMS_OF_PRODUCTS 2
+#define MAPS 4
+#define FUSED_SUMS 8
+#define FUSED_MAPS 16
+#define RARE 32 /* arithmetics that are seldom used, or slow in any case: one instance is enough */
+
 #define TARGET
 #define T f32
-#include "typed_squares.inc"
-#include "typed_products.inc"
-#include "typed_maps.inc"
-#include "fused_sums.inc"
-#include "fused_maps.inc"
+#define LOOPS (SUMS_OF_X | SUMS_OF_PRODUCTS | MAPS | FUSED_SUMS | FUSED_MAPS)
+#include "loops.inc"
 #undef T
 #ifdef TYPED_BF16
 #define T bf16
-#include "typed_squares.inc"
-#include "typed_products.inc"
-#include "typed_maps.inc"
-#include "fused_sums.inc"
-#include "fused_maps.inc"
+#define LOOPS (SUMS_OF_X | SUMS_OF_PRODUCTS | MAPS | FUSED_SUMS | FUSED_MAPS)
+#include "loops.inc"
 #undef T
 #endif
 #ifdef TYPED_F16
 #define T f16
-#include "typed_squares.inc"
-#include "typed_products.inc"
-#include "typed_maps.inc"
+#define LOOPS (SUMS_OF_X | SUMS_OF_PRODUCTS | MAPS)
+#include "loops.inc"
 #undef T
 #endif
 #ifdef BNORM_SEVERAL_TYPES
 #define T any
-#if !V_TYPED
-#include "typed_squares.inc"
+#if V_TYPED
+#define LOOPS (SUMS_OF_PRODUCTS | MAPS | FUSED_SUMS | FUSED_MAPS | RARE)
+#else
+#define LOOPS (SUMS_OF_X | SUMS_OF_PRODUCTS | MAPS | FUSED_SUMS | FUSED_MAPS | RARE)
 #endif
-#include "typed_products.inc"
-#include "typed_maps.inc"
-#include "fused_sums.inc"
-#include "fused_maps.inc"
+#include "loops.inc"
+#undef T
 #else
 #define T f32
-#endif
-#include "mixed.inc"
+#define LOOPS RARE
+#include "loops.inc"
 #undef T
+#endif
 #undef TARGET
 #if defined(V_BF16_TARGET) && defined(TYPED_BF16)
 #define TARGET V_BF16_TARGET
 #define T bf16_fast
-#include "typed_maps.inc"
-#include "fused_maps.inc"
+#define LOOPS (MAPS | FUSED_MAPS)
+#include "loops.inc"
 #undef T
 #undef TARGET
 #endif
 
-/* ---- Which of them: by arithmetic and type ---- */
+/* ---- Tables of the loops, by arithmetic and type ---- */
 
 enum { ANY = BNORM_DTYPE_F16 + 1, BF16_FAST, TYPES };
 
@@ -93,13 +95,13 @@ enum { ANY = BNORM_DTYPE_F16 + 1, BF16_FAST, TYPES };
 #else
 #define FAST(walk) BF16(walk)
 #endif
-/* In the order of bnorm_dtype, and then of the enumeration above. */
+/* In the order of bnorm_dtype, followed by the enumerators above. */
 #define OF_X(walk) { walk##_f32, BF16(walk), F16(walk) }
 #define OF_X_AND_DY(walk) { walk##_f32, BF16(walk), F16(walk), MIXED(walk) }
 #define EACH_TYPE(walk) { walk##_f32, BF16(walk), F16(walk), MIXED(walk), FAST(walk) }
-/* The same without loops for f16. */
-#define FUSED_SUMS(walk) { walk##_f32, BF16(walk), MIXED(walk), MIXED(walk) }
-#define FUSED_MAPS(walk) { walk##_f32, BF16(walk), MIXED(walk), MIXED(walk), FAST(walk) }
+/* Fused loops for f16 are those for any type. */
+#define OF_X_AND_DY_FUSED(walk) { walk##_f32, BF16(walk), MIXED(walk), MIXED(walk) }
+#define EACH_TYPE_FUSED(walk) { walk##_f32, BF16(walk), MIXED(walk), MIXED(walk), FAST(walk) }
 #define ANY_TYPE(walk) { MIXED(walk), MIXED(walk), MIXED(walk), MIXED(walk), MIXED(walk) }
 
 typedef void sum_function(const bnorm_walk *w, const bnorm_sum_job *c);
@@ -107,21 +109,19 @@ typedef void sum_function(const bnorm_walk *w, const bnorm_sum_job *c);
 static sum_function *const plane_sums[][TYPES] = {
     [BNORM_DEVIATIONS] = OF_X(sum_planes_deviations),    [BNORM_SQUARES] = OF_X(sum_planes_squares),
     [BNORM_PRODUCTS] = OF_X_AND_DY(sum_planes_products), [BNORM_CENTERED] = ANY_TYPE(sum_planes_centered),
-    [BNORM_FUSED] = FUSED_SUMS(sum_planes_fused),
+    [BNORM_FUSED] = OF_X_AND_DY_FUSED(sum_planes_fused),
 };
 static sum_function *const run_sums[][TYPES] = {
-    [BNORM_DEVIATIONS] = OF_X(sum_runs_deviations),    [BNORM_SQUARES] = OF_X(sum_runs_squares),
-    [BNORM_PRODUCTS] = OF_X_AND_DY(sum_runs_products), [BNORM_CENTERED] = ANY_TYPE(sum_planes_centered),
-    [BNORM_FUSED] = FUSED_SUMS(sum_planes_fused),
+    [BNORM_DEVIATIONS] = OF_X(sum_runs_deviations),      [BNORM_SQUARES] = OF_X(sum_runs_squares),
+    [BNORM_PRODUCTS] = OF_X_AND_DY(sum_runs_products),   [BNORM_CENTERED] = ANY_TYPE(sum_planes_centered),
+    [BNORM_FUSED] = OF_X_AND_DY_FUSED(sum_planes_fused),
 };
-static sum_function *const far_plane_sums[][TYPES] = {
-    [BNORM_DEVIATIONS] = OF_X(sum_planes_deviations),
-    [BNORM_SQUARES] = OF_X(sum_far_planes_squares),
-    [BNORM_PRODUCTS] = OF_X_AND_DY(sum_far_planes_products),
-    [BNORM_CENTERED] = ANY_TYPE(sum_planes_centered),
-    [BNORM_FUSED] = FUSED_SUMS(sum_planes_fused),
+static sum_function *const memory_plane_sums[][TYPES] = {
+    [BNORM_DEVIATIONS] = OF_X(sum_planes_deviations),           [BNORM_SQUARES] = OF_X(sum_memory_planes_squares),
+    [BNORM_PRODUCTS] = OF_X_AND_DY(sum_memory_planes_products), [BNORM_CENTERED] = ANY_TYPE(sum_planes_centered),
+    [BNORM_FUSED] = OF_X_AND_DY_FUSED(sum_planes_fused),
 };
-/* Other terms of such channels are brought together: they are rare, and this is fast enough. */
+/* Other terms of such channels are rare: sum_strided() gathers them, which is fast enough. */
 static sum_function *const column_sums[BNORM_PRODUCTS + 1][TYPES] = {
     [BNORM_DEVIATIONS] = OF_X(sum_columns_deviations),
     [BNORM_SQUARES] = OF_X(sum_columns_squares),
@@ -130,25 +130,25 @@ static sum_function *const column_sums[BNORM_PRODUCTS + 1][TYPES] = {
 static sum_function *const row_sums[][TYPES] = {
     [BNORM_DEVIATIONS] = OF_X(sum_rows_deviations),    [BNORM_SQUARES] = OF_X(sum_rows_squares),
     [BNORM_PRODUCTS] = OF_X_AND_DY(sum_rows_products), [BNORM_CENTERED] = ANY_TYPE(sum_rows_centered),
-    [BNORM_FUSED] = FUSED_SUMS(sum_rows_fused),
+    [BNORM_FUSED] = OF_X_AND_DY_FUSED(sum_rows_fused),
 };
 
-/* Without and with something fused; then BNORM_FROZEN has the loops of BNORM_GRADIENT. */
+/* [0]: nothing is fused, [1]: something is. Fused BNORM_FROZEN uses the loops of BNORM_GRADIENT. */
 static unit_function *const plane_maps[2][BNORM_FROZEN + 1][TYPES] = {
     { [BNORM_NORMALISE] = EACH_TYPE(map_planes_normalise),
       [BNORM_GRADIENT] = EACH_TYPE(map_planes_gradient),
       [BNORM_FROZEN] = ANY_TYPE(map_planes_frozen) },
-    { [BNORM_NORMALISE] = FUSED_MAPS(map_planes_fused_normalise),
-      [BNORM_GRADIENT] = FUSED_MAPS(map_planes_fused_gradient),
-      [BNORM_FROZEN] = FUSED_MAPS(map_planes_fused_gradient) },
+    { [BNORM_NORMALISE] = EACH_TYPE_FUSED(map_planes_fused_normalise),
+      [BNORM_GRADIENT] = EACH_TYPE_FUSED(map_planes_fused_gradient),
+      [BNORM_FROZEN] = EACH_TYPE_FUSED(map_planes_fused_gradient) },
 };
 static unit_function *const row_maps[2][BNORM_FROZEN + 1][TYPES] = {
     { [BNORM_NORMALISE] = EACH_TYPE(map_rows_normalise),
       [BNORM_GRADIENT] = EACH_TYPE(map_rows_gradient),
       [BNORM_FROZEN] = ANY_TYPE(map_rows_frozen) },
-    { [BNORM_NORMALISE] = FUSED_MAPS(map_rows_fused_normalise),
-      [BNORM_GRADIENT] = FUSED_MAPS(map_rows_fused_gradient),
-      [BNORM_FROZEN] = FUSED_MAPS(map_rows_fused_gradient) },
+    { [BNORM_NORMALISE] = EACH_TYPE_FUSED(map_rows_fused_normalise),
+      [BNORM_GRADIENT] = EACH_TYPE_FUSED(map_rows_fused_gradient),
+      [BNORM_FROZEN] = EACH_TYPE_FUSED(map_rows_fused_gradient) },
 };
 static column_function *const column_maps[2][BNORM_FROZEN + 1][TYPES] = {
     { [BNORM_NORMALISE] = EACH_TYPE(map_columns_normalise),

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* A few operations a channel, in double. Plain loops: however they are vectorised, each operation is the same. */
+/*
+ * Kernels with a few operations per channel, in double. Plain loops are enough: the bits are the same however the
+ * compiler vectorises them.
+ */
 #include <math.h>
 
 #include "../kernels.h"
@@ -27,7 +30,7 @@ static void accumulate_f64(size_t channels, const float *restrict sum, double *r
         total[c] += (double)sum[c];
 }
 
-/* In a loop that is not worth being compiled for vectors. */
+/* Keeps the compiler from vectorising a loop that is not worth the code size. */
 #ifdef __GNUC__
 #define NO_VECTORS __asm__ volatile("")
 #else
@@ -43,11 +46,11 @@ static inline void conclude(size_t channels, double before, double count, const 
         double s = total ? total[c] + (double)sum[c] : (double)sum[c];
         double q = total ? total_sq[c] + (double)sum_sq[c] : (double)sum_sq[c];
         if (total)
-            NO_VECTORS; /* after so many values it takes no time */
+            NO_VECTORS; /* there are totals only after so many values that this loop takes no time beside them */
         double offset = s * inverse;
         double epoch_mean = (double)pivot[c] + offset;
         double epoch_m2 = q - s * offset;
-        epoch_m2 = epoch_m2 < 0.0 ? 0.0 : epoch_m2; /* rounding only; a NaN stays */
+        epoch_m2 = epoch_m2 < 0.0 ? 0.0 : epoch_m2; /* negative by rounding only; a NaN stays */
         if (before > 0.0) {
             double delta = epoch_mean - mean[c];
             epoch_mean = mean[c] + delta * weight;
@@ -59,7 +62,7 @@ static inline void conclude(size_t channels, double before, double count, const 
     }
 }
 
-/* One loop for each answer to the two questions that conclude() asks, so that none asks them for each channel. */
+/* Each case inlines its own loop of conclude(), without conditions per channel. before = 0 comes without totals. */
 static void add_epoch_f64(size_t channels, double before, double count, const float *sum, const float *sum_sq,
                           const double *total, const double *total_sq, float *pivot, double *mean, double *m2)
 {
@@ -82,7 +85,7 @@ static void merge_f64(size_t channels, double count, double more_count, double *
     }
 }
 
-/* Less than that is nothing but error: squares vanish in f32. */
+/* A smaller variance is only error, as squares in f32 underflow. */
 static const double smallest_float = 0x1p-149;
 
 static void finish_f64(size_t channels, double count, const double *restrict mean, const double *restrict m2,
@@ -98,7 +101,7 @@ static void finish_f64(size_t channels, double count, const double *restrict mea
     }
 }
 
-/* What optional arrays are read through, so that loops need not ask whether they are given. */
+/* Channels are processed in slices, for which a missing array is replaced by a constant one. */
 enum { SLICE = 64 };
 
 static inline const float *slice_or(const float *given, size_t first, float fallback, float *slice)
@@ -135,7 +138,7 @@ static void coefficients_f64(size_t channels, const float *low, const float *rst
                            slice_or(gamma, c, 1.0f, ones), slice_or(beta, c, 0.0f, zeros), scale + c, shift + c);
 }
 
-/* A NaN would stay for good: a channel whose statistics are no numbers is passed over. */
+/* Skips channels with statistics that are not finite, as a NaN would stay in the running statistics forever. */
 static inline void average_slice(size_t length, double momentum, double divisor, const double *restrict mean,
                                  const double *restrict m2, float *restrict running_mean, float *restrict running_var)
 {
@@ -212,7 +215,7 @@ static void gradient_f64(size_t channels, double count, const double *const *giv
     const double *restrict sum_dy = given[0], *restrict sum_d = given[1], *restrict sum_dy_d = given[2];
     double inverse = 1.0 / count;
     for (size_t c = 0; c < channels; c++) {
-        double mean = sum_dy[c] / count, r = (double)rstd[c]; /* divided: exact where all dy are the same */
+        double mean = sum_dy[c] / count, r = (double)rstd[c]; /* a division is exact if all dy are equal */
         float high = (float)mean;
         float b = (float)(-(sum_dy_d[c] - mean * sum_d[c]) * inverse * (r * r));
         dy_mean[c] = high;

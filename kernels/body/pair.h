@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Pairs of vectors: as many lanes as one store of 16-bit values fills. All loops go in pairs. Loads and stores by type,
- * arithmetic, and the prefetch of what a pair comes from. Written against the vector header included before.
+ * Pairs of vectors, the step of all loops: as many lanes as one vector of 16-bit values has. Has loads and stores by
+ * type, arithmetic and prefetch. Needs a vector header of simd/ included before.
  */
 #ifndef BNORM_BODY_PAIR_H
 #define BNORM_BODY_PAIR_H
@@ -11,7 +11,7 @@
 #include "../element.h"
 #include "../kernels.h"
 
-/* Functions of one type take what some of them need. */
+/* Functions with a common signature do not all use all parameters. */
 #ifdef __GNUC__
 #pragma GCC diagnostic ignored "-Wunused-parameter"
 #endif
@@ -21,18 +21,18 @@ typedef struct {
 } pair;
 
 enum {
-    PAIR = 2 * V_LANES, /* lanes */
-    PAIRS = BNORM_TILE / PAIR, /* of a tile */
-    STORE_BYTES = V_LANES * sizeof(float) /* of a vector: what a non-temporal store must be aligned to */
+    PAIR = 2 * V_LANES, /* lanes of a pair */
+    PAIRS = BNORM_TILE / PAIR, /* pairs of a tile */
+    STORE_BYTES = V_LANES * sizeof(float) /* the alignment that non-temporal stores need */
 };
 
-static inline size_t smaller(size_t a, size_t b)
+static inline size_t minimum(size_t a, size_t b)
 {
     return a < b ? a : b;
 }
 
-/* How many of n lanes lie behind the first `before`. */
-static inline size_t lanes_behind(size_t n, size_t before)
+/* How many of n lanes follow the first `before`. */
+static inline size_t lanes_after(size_t n, size_t before)
 {
     return n > before ? n - before : 0;
 }
@@ -64,34 +64,34 @@ static INLINE pair mul(pair x, pair y)
     return (pair){ v_mul(x.a, y.a), v_mul(x.b, y.b) };
 }
 
-/* add(sum, term) on the ports of the multiplier. */
+/* add(sum, term) on the ports of the multiplier, which balances the ports if a loop mostly adds. */
 static INLINE pair accumulate(pair sum, pair term)
 {
     return (pair){ v_accumulate(sum.a, term.a), v_accumulate(sum.b, term.b) };
 }
 
-/* Zero from lane n on. */
+/* Zeroes the lanes from n on. */
 static INLINE pair keep_n(pair x, size_t n)
 {
-    return (pair){ n < V_LANES ? v_keep_n(x.a, n) : x.a, n < PAIR ? v_keep_n(x.b, lanes_behind(n, V_LANES)) : x.b };
+    return (pair){ n < V_LANES ? v_keep_n(x.a, n) : x.a, n < PAIR ? v_keep_n(x.b, lanes_after(n, V_LANES)) : x.b };
 }
 
-/* The first n lanes of x, then those of y. */
-static INLINE pair join_n(pair x, pair y, size_t n)
+/* Takes the first n lanes of x, and the others of y. */
+static INLINE pair blend_n(pair x, pair y, size_t n)
 {
-    return (pair){ n < V_LANES ? v_join_n(x.a, y.a, n) : x.a, v_join_n(x.b, y.b, lanes_behind(n, V_LANES)) };
+    return (pair){ n < V_LANES ? v_blend_n(x.a, y.a, n) : x.a, v_blend_n(x.b, y.b, lanes_after(n, V_LANES)) };
 }
 
 /*
- * ---- Loads and stores of the first n lanes of a pair, whose first element is a tensor's i-th: load_T (zero behind
- * them), store_T, and stream_T, non-temporal, of all lanes, to where a vector is aligned. T is f32, bf16, f16, or
- * `any`, which alone looks at the type. ----
+ * ---- Loads and stores: load_T and store_T take the first n lanes of a pair, whose first element is the tensor's i-th;
+ * load_T zeroes the others. stream_T is a non-temporal store of a full pair to an aligned address. T is f32, bf16, f16,
+ * or `any`, the only one that reads `type`. ----
  */
 
 static INLINE v_f32 load_vector_n(const float *x, size_t n)
 {
     if (V_MASKED)
-        return v_load_n(x, smaller(n, V_LANES));
+        return v_load_n(x, minimum(n, V_LANES));
     return n >= V_LANES ? v_load(x) : n ? v_load_n(x, n) : v_zero();
 }
 
@@ -108,14 +108,14 @@ static INLINE pair load_f32(const void *tensor, bnorm_dtype type, size_t i, size
     const float *x = (const float *)tensor + i;
     if (n >= PAIR)
         return (pair){ v_load(x), v_load(x + V_LANES) };
-    return (pair){ load_vector_n(x, n), load_vector_n(x + V_LANES, lanes_behind(n, V_LANES)) };
+    return (pair){ load_vector_n(x, n), load_vector_n(x + V_LANES, lanes_after(n, V_LANES)) };
 }
 
 static INLINE void store_f32(void *tensor, bnorm_dtype type, size_t i, size_t n, pair value)
 {
     float *y = (float *)tensor + i;
     store_vector_n(y, value.a, n);
-    store_vector_n(y + V_LANES, value.b, lanes_behind(n, V_LANES));
+    store_vector_n(y + V_LANES, value.b, lanes_after(n, V_LANES));
 }
 
 static INLINE void stream_f32(void *tensor, bnorm_dtype type, size_t i, pair value)
@@ -158,7 +158,7 @@ SIXTEEN_BITS(bf16)
 SIXTEEN_BITS(f16)
 #undef SIXTEEN_BITS
 
-/* bf16 with the CPU's own conversion of whole pairs. */
+/* bf16 with the CPU's own conversion for full pairs. */
 #ifdef V_BF16_TARGET
 #define load_bf16_fast load_bf16
 
@@ -179,7 +179,6 @@ static INLINE V_BF16_TARGET void store_bf16_fast(void *tensor, bnorm_dtype type,
 #endif
 
 #ifdef BNORM_SEVERAL_TYPES
-/* What each type does, by the type. */
 #define BY_TYPE(what) \
     switch (bnorm_known_type(type)) { \
     case BNORM_DTYPE_BF16: \
@@ -217,25 +216,25 @@ static NOINLINE void stream_any(void *tensor, bnorm_dtype type, size_t i, pair v
 #undef BY_TYPE
 #endif
 
-/* ---- A row of `width` lanes, repeated ---- */
+/* ---- Repeats a row of `width` lanes ---- */
 
 static NOINLINE void repeat_row(float *lanes, const float *row, size_t width, size_t times)
 {
     const size_t end = width * times;
     memcpy(lanes, row, width * sizeof(*row));
     for (size_t done = width; done < end; done *= 2)
-        memcpy(lanes + done, lanes, smaller(done, end - done) * sizeof(*row));
+        memcpy(lanes + done, lanes, minimum(done, end - done) * sizeof(*row));
 }
 
-/* A pair in which a row narrower than a vector repeats. */
-static NOINLINE PURE pair spread_row(const float *row, size_t width)
+/* Repeats a row narrower than a vector to a pair. */
+static NOINLINE PURE pair broadcast_row(const float *row, size_t width)
 {
     BNORM_ALIGNED float lanes[PAIR];
     repeat_row(lanes, row, width, PAIR / width);
     return load_f32(lanes, BNORM_DTYPE_F32, 0, PAIR);
 }
 
-/* The p-th pair of a tile in which a row of `width` lanes repeats, a divisor of the tile. */
+/* Returns the p-th pair of a tile in which a row of `width` lanes, a divisor of the tile, repeats. */
 static INLINE pair repeat_row_pair(const float *row, size_t width, size_t p)
 {
     const size_t lane = p * PAIR & (width - 1);
@@ -243,27 +242,29 @@ static INLINE pair repeat_row_pair(const float *row, size_t width, size_t p)
         return repeat(*row);
     if (width >= V_LANES)
         return (pair){ v_load(row + lane), v_load(row + ((lane + V_LANES) & (width - 1))) };
-    return spread_row(row, width);
+    return broadcast_row(row, width);
 }
 
-/* ---- Prefetch: the lines of a pair of elements from the i-th on ---- */
+/* ---- Prefetch ---- */
 
-static INLINE void fetch_pair(const void *tensor, bnorm_dtype type, size_t i)
+/* Prefetches the cache lines of a pair of elements, beginning with the i-th, to L1. */
+
+static INLINE void prefetch_pair(const void *tensor, bnorm_dtype type, size_t i)
 {
     const char *p = bnorm_elements(tensor, type, i);
     for (size_t b = 0; b < PAIR * bnorm_size_of(type); b += BNORM_CACHE_LINE)
-        v_fetch(p + b);
+        v_prefetch(p + b);
 }
 
-/* The same for n elements, to L2: L1 has too few places for lines on their way. */
-static INLINE void fetch_far(const void *tensor, bnorm_dtype type, size_t i, size_t n)
+/* Prefetches n elements to L2: a stream of reads from memory would occupy all of L1's line fill buffers. */
+static INLINE void prefetch_l2(const void *tensor, bnorm_dtype type, size_t i, size_t n)
 {
     const char *p = bnorm_elements(tensor, type, i);
     const size_t bytes = n * bnorm_size_of(type);
     for (size_t b = 0; b < bytes; b += BNORM_CACHE_LINE)
-        v_fetch_far(p + b);
-    if (n < BNORM_TILE) /* else the next ones begin in the last line */
-        v_fetch_far(p + bytes - 1);
+        v_prefetch_l2(p + b);
+    if (n < BNORM_TILE) /* else the next call prefetches the last line */
+        v_prefetch_l2(p + bytes - 1);
 }
 
 #endif

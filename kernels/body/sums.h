@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What is summed of a pair, for each kind of terms of kernels.h, and where the sums go. The walks are sums.inc,
- * sum_runs.inc and sum_far_planes.inc.
+ * The arithmetic of the sums: the terms of a pair, for each bnorm_terms of kernels.h, and the reduction of lanes to
+ * channels. The walks are sums.inc, sum_runs.inc, sum_memory_planes.inc, sum_columns.inc and gather.h.
  */
 #ifndef BNORM_BODY_SUMS_H
 #define BNORM_BODY_SUMS_H
@@ -9,15 +9,14 @@
 #include "fusion.h"
 #include "pair.h"
 
-/* Σd and Σd·d, or Σe, Σe·d and, for some terms, Σd: docs/numerics.md. */
 typedef struct {
-    pair sum, product, d;
+    pair sum, product, d; /* in the order of bnorm_terms; terms with fewer sums leave the last ones zero */
 } sums;
 
-/* What the terms of a pair are made of besides its elements. */
+/* The coefficients of the terms of a pair. */
 typedef struct {
     pair pivot, dy_pivot, scale, shift;
-} about;
+} sum_coefficients;
 
 enum {
     sums_of_deviations = 1,
@@ -53,16 +52,16 @@ static INLINE sums no_sums(void)
 }
 
 /*
- * Adds the terms of n lanes of x and dy. Lanes behind them are zero: these add +0, which changes no sum, as none is
- * ever -0. Of `fused`, dy and the residual are the elements from `at` on of y's layout.
+ * Each add_ function adds the terms of the first n lanes of x and dy; the others add +0, which changes no sum, as none
+ * is ever -0. `at` is the index of dy's and the residual's first element.
  */
-static INLINE void add_deviations(sums *s, pair x, pair dy, const pair *residual, size_t n, const about *k,
+static INLINE void add_deviations(sums *s, pair x, pair dy, const pair *residual, size_t n, const sum_coefficients *k,
                                   const bnorm_fusion *f, size_t at)
 {
     s->sum = accumulate(s->sum, keep_n(sub(x, k->pivot), n));
 }
 
-static INLINE void add_squares(sums *s, pair x, pair dy, const pair *residual, size_t n, const about *k,
+static INLINE void add_squares(sums *s, pair x, pair dy, const pair *residual, size_t n, const sum_coefficients *k,
                                const bnorm_fusion *f, size_t at)
 {
     const pair d = keep_n(sub(x, k->pivot), n);
@@ -70,7 +69,7 @@ static INLINE void add_squares(sums *s, pair x, pair dy, const pair *residual, s
     s->product = add(s->product, mul(d, d));
 }
 
-static INLINE void add_products(sums *s, pair x, pair dy, const pair *residual, size_t n, const about *k,
+static INLINE void add_products(sums *s, pair x, pair dy, const pair *residual, size_t n, const sum_coefficients *k,
                                 const bnorm_fusion *f, size_t at)
 {
     const pair d = keep_n(sub(x, k->pivot), n);
@@ -78,7 +77,7 @@ static INLINE void add_products(sums *s, pair x, pair dy, const pair *residual, 
     s->product = add(s->product, mul(dy, d));
 }
 
-static INLINE void add_centered(sums *s, pair x, pair dy, const pair *residual, size_t n, const about *k,
+static INLINE void add_centered(sums *s, pair x, pair dy, const pair *residual, size_t n, const sum_coefficients *k,
                                 const bnorm_fusion *f, size_t at)
 {
     const pair d = keep_n(sub(x, k->pivot), n), e = keep_n(sub(dy, k->dy_pivot), n);
@@ -87,7 +86,7 @@ static INLINE void add_centered(sums *s, pair x, pair dy, const pair *residual, 
     s->d = accumulate(s->d, d);
 }
 
-static INLINE void add_fused(sums *s, pair x, pair dy, const pair *residual, size_t n, const about *k,
+static INLINE void add_fused(sums *s, pair x, pair dy, const pair *residual, size_t n, const sum_coefficients *k,
                              const bnorm_fusion *f, size_t at)
 {
     const pair d = sub(x, k->pivot), z = add(mul(d, k->scale), k->shift);
@@ -96,102 +95,109 @@ static INLINE void add_fused(sums *s, pair x, pair dy, const pair *residual, siz
     s->product = add(s->product, mul(dz, keep_n(d, n)));
 }
 
-/* ---- Where lanes of a super-row are ---- */
+/* ---- Positions of super-rows ---- */
 
 typedef struct {
-    size_t run, row; /* super-row of the run */
-} place;
+    size_t run, row; /* `row` counts super-rows within the run */
+} position;
 
-static INLINE place place_of(const bnorm_walk *w, size_t super_row)
+static INLINE position position_of(const bnorm_walk *w, size_t super_row)
 {
-    return (place){ super_row / w->run_super_rows, super_row % w->run_super_rows };
+    return (position){ super_row / w->run_super_rows, super_row % w->run_super_rows };
 }
 
-static INLINE size_t element_at(const bnorm_reach *reach, place at)
+static INLINE size_t element_at(const bnorm_reach *reach, position at)
 {
     return at.run * reach->run_stride + at.row * reach->super_row_stride;
 }
 
-/* Moves on by super-rows of one run. */
-static INLINE place step(const bnorm_walk *w, place at, size_t rows)
+/* Moves on by `rows` super-rows, to the beginning of the next run at most. */
+static INLINE position advance(const bnorm_walk *w, position at, size_t rows)
 {
     at.row += rows;
-    return at.row < w->run_super_rows ? at : (place){ at.run + 1, 0 };
+    return at.row < w->run_super_rows ? at : (position){ at.run + 1, 0 };
 }
 
-/* The same through any number of runs. */
-static INLINE place step_far(const bnorm_walk *w, place at, size_t rows)
+/* Moves on by `rows` super-rows through any number of runs. */
+static INLINE position advance_runs(const bnorm_walk *w, position at, size_t rows)
 {
     for (at.row += rows; at.row >= w->run_super_rows; at.row -= w->run_super_rows)
         at.run++;
     return at;
 }
 
-/* The lanes of a super-row: the last one of a run may be short. */
+/* How many lanes a super-row has: the last one of a run may have fewer rows. */
 static INLINE size_t super_row_lanes(const bnorm_walk *w, size_t row)
 {
-    return smaller(w->folded, w->run_rows - row * w->folded) * w->width;
+    return minimum(w->rows_per_super_row, w->run_rows - row * w->rows_per_super_row) * w->width;
 }
 
-/* ---- How much at a time, and prefetch in the order of the walk ---- */
+/* ---- Sizes of loops, and prefetch distances ---- */
 
 enum {
-    STRIP = 512, /* lanes of wide rows that are taken FEW_ROWS at a time */
-    FEW_ROWS = 4,
-    WIDE_FAR = 512, /* lanes of a row from where on that is faster from memory */
-    WIDE = 1024, /* and in cache, too */
-    UNITS_TOGETHER = 16, /* small planes from memory: read in one go where they are adjacent */
-    FAR_LANES = 4096, /* how far ahead lanes are fetched */
-    POINTS_AHEAD = 8 /* the same of rows of channels */
+    STRIP_LANES = 512, /* lanes of a strip of wide rows: sum_strip() */
+    ROWS_PER_PASS = 4, /* super-rows that a strip, or columns, take at a time */
+    WIDE_IN_MEMORY = 512, /* lanes of a row from which on strips are faster, if it is not in the caches */
+    WIDE = 1024, /* the same if it is */
+    SMALL_PLANES_AT_ONCE = 16, /* planes not in the caches that are read together if they are small */
+    PREFETCH_LANES = 4096, /* prefetch distance in planes */
+    PREFETCH_POINTS = 8 /* prefetch distance in columns */
 };
 
-/* How many elements further. */
+/* How many elements ahead x and dy are prefetched, if they are. */
 typedef struct {
     bool any;
     size_t x, dy;
-} ahead;
+} prefetch_distance;
 
-static const ahead no_fetch = { false, 0, 0 };
+static const prefetch_distance no_prefetch = { false, 0, 0 };
 
 /*
- * From lanes of a run that end at `end`: within it; over its end into the next; and from the last into the next unit.
- * Of short runs the same lanes some images further, of small planes a group.
+ * For the lanes of a run that end at `end`, prefetches PREFETCH_LANES ahead: within the run, from its end into the next
+ * run, and from the last run into the next unit. For short runs, prefetches the same lanes some images ahead: as many
+ * images as a group has, or as have PREFETCH_LANES lanes.
  */
-static INLINE ahead fetch_ahead_of(const bnorm_walk *w, const bnorm_sum_job *c, size_t unit, size_t in_run, size_t end)
+static INLINE prefetch_distance lane_prefetch(const bnorm_walk *w, const bnorm_sum_job *c, size_t unit, size_t in_run,
+                                              size_t end)
 {
-    const size_t lanes = w->run_rows * w->width, back = lanes - smaller(FAR_LANES, lanes);
-    const size_t runs = w->run_super_rows < BNORM_GROUP ? w->group_runs : lanes < FAR_LANES ? FAR_LANES / lanes : 1;
+    const size_t lanes = w->run_rows * w->width, back = lanes - minimum(PREFETCH_LANES, lanes);
+    const size_t runs = w->run_super_rows < BNORM_GROUP ? w->group_runs
+                        : lanes < PREFETCH_LANES        ? PREFETCH_LANES / lanes
+                                                        : 1;
     const bnorm_reach *x = &w->x, *dy = &w->dy;
-    if (end + FAR_LANES <= lanes)
-        return (ahead){ true, FAR_LANES, FAR_LANES };
+    if (end + PREFETCH_LANES <= lanes)
+        return (prefetch_distance){ true, PREFETCH_LANES, PREFETCH_LANES };
     if (in_run + runs < w->runs)
-        return (ahead){ true, runs * x->run_stride - back, runs * dy->run_stride - back };
+        return (prefetch_distance){ true, runs * x->run_stride - back, runs * dy->run_stride - back };
     if (w->run_super_rows >= BNORM_GROUP && runs <= w->runs && unit + 1 < c->units)
-        return (ahead){ true, x->unit_stride - (w->runs - runs) * x->run_stride - back,
-                        dy->unit_stride - (w->runs - runs) * dy->run_stride - back };
-    return no_fetch;
+        return (prefetch_distance){ true, x->unit_stride - (w->runs - runs) * x->run_stride - back,
+                                    dy->unit_stride - (w->runs - runs) * dy->run_stride - back };
+    return no_prefetch;
 }
 
-/* Rows: BNORM_PREFETCH_FAR bytes, where so many rows are still there; one more, as the last may be less. */
-static INLINE ahead fetch_rows_ahead(const bnorm_walk *w, const bnorm_sum_job *c, size_t rows)
+/* Prefetches BNORM_PREFETCH_FAR bytes ahead if the `rows` rows that follow, without the last, reach that far. */
+static INLINE prefetch_distance row_prefetch(const bnorm_walk *w, const bnorm_sum_job *c, size_t rows)
 {
     const size_t x = BNORM_PREFETCH_FAR / bnorm_size_of(c->x_type), dy = BNORM_PREFETCH_FAR / bnorm_size_of(c->dy_type);
-    if (!w->fetch || !rows || (rows - 1) * w->x.super_row_stride < x + BNORM_TILE ||
+    if (!w->prefetch || !rows || (rows - 1) * w->x.super_row_stride < x + BNORM_TILE ||
         (rows - 1) * w->dy.super_row_stride < dy + BNORM_TILE)
-        return no_fetch;
-    return (ahead){ true, x, dy };
+        return no_prefetch;
+    return (prefetch_distance){ true, x, dy };
 }
 
-/* ---- From a row of `width` lanes to those of a tile or a super-row, and back ---- */
+/* ---- Coefficients per channel are repeated to the lanes of a tile or super-row; sums are reduced back ---- */
 
-/* Rows of what terms are made of; those that no terms use may be missing. */
+/* One float per lane; NULL if the terms do not use it. */
 typedef struct {
     const float *pivot, *dy_pivot, *scale, *shift;
-} about_rows;
+} sum_coefficient_rows;
 
-static INLINE about load_about(const about_rows *rows, size_t lane, size_t n)
+static INLINE sum_coefficients load_sum_coefficients(const sum_coefficient_rows *rows, size_t lane, size_t n)
 {
-    about k = { load_f32(rows->pivot, BNORM_DTYPE_F32, lane, n), zero_pair(), zero_pair(), zero_pair() };
+    sum_coefficients k = { .pivot = load_f32(rows->pivot, BNORM_DTYPE_F32, lane, n),
+                           .dy_pivot = zero_pair(),
+                           .scale = zero_pair(),
+                           .shift = zero_pair() };
     if (rows->dy_pivot)
         k.dy_pivot = load_f32(rows->dy_pivot, BNORM_DTYPE_F32, lane, n);
     if (rows->scale) {
@@ -201,12 +207,15 @@ static INLINE about load_about(const about_rows *rows, size_t lane, size_t n)
     return k;
 }
 
-/* The same for a tile, in which a row of `width` lanes repeats. */
-static INLINE void load_tile_about(about *k, const bnorm_sum_job *c, size_t channel, size_t width, bool centered,
-                                   bool fused)
+/* Loads the coefficients of a tile, in which a row of `width` lanes repeats. */
+static INLINE void load_tile_coefficients(sum_coefficients *k, const bnorm_sum_job *c, size_t channel, size_t width,
+                                          bool centered, bool fused)
 {
     for (size_t p = 0; p < PAIRS; p++) {
-        k[p] = (about){ repeat_row_pair(c->pivot + channel, width, p), zero_pair(), zero_pair(), zero_pair() };
+        k[p] = (sum_coefficients){ .pivot = repeat_row_pair(c->pivot + channel, width, p),
+                                   .dy_pivot = zero_pair(),
+                                   .scale = zero_pair(),
+                                   .shift = zero_pair() };
         if (centered)
             k[p].dy_pivot = repeat_row_pair(c->dy_pivot + channel, width, p);
         if (fused) {
@@ -222,7 +231,7 @@ static inline void add_lanes(float *lanes, const float *more, size_t n)
         lanes[l] += more[l];
 }
 
-/* Row r + row r + (rows - half), until one is left. */
+/* Reduces rows to one: adds row r + (rows - half) to row r < half, and repeats. */
 static NOINLINE void reduce_rows(float *lanes, size_t rows, size_t width)
 {
     while (rows > 1) {
@@ -232,7 +241,7 @@ static NOINLINE void reduce_rows(float *lanes, size_t rows, size_t width)
     }
 }
 
-/* The sums of a row of `width` lanes, which divide a tile, from those of the tile. */
+/* Reduces a tile to a row of `width` lanes, a divisor of the tile. */
 static INLINE void reduce_tile(float *row, size_t width, const pair *tile)
 {
     v_f32 v[2 * PAIRS];
@@ -241,7 +250,7 @@ static INLINE void reduce_tile(float *row, size_t width, const pair *tile)
         v[2 * p + 1] = tile[p].b;
     }
     if (width == 1) {
-        *row = v_fold(v);
+        *row = v_reduce(v);
         return;
     }
     for (size_t half = PAIRS; half >= 1 && half * V_LANES >= width; half /= 2)
@@ -273,7 +282,7 @@ static INLINE void store_tile_sums(const bnorm_sum_job *c, size_t channel, size_
         reduce_tile(c->sum[2] + channel, width, d);
 }
 
-static INLINE void join_lanes(float *chunk, size_t lane, pair group, size_t n, bool first)
+static INLINE void accumulate_lanes(float *chunk, size_t lane, pair group, size_t n, bool first)
 {
     store_f32(chunk, BNORM_DTYPE_F32, lane, n, first ? group : add(load_f32(chunk, BNORM_DTYPE_F32, lane, n), group));
 }
@@ -285,48 +294,53 @@ static INLINE sums load_sums(float *const *from, size_t lane, int count)
                    count == 3 ? load_f32(from[2], BNORM_DTYPE_F32, lane, PAIR) : zero_pair() };
 }
 
-/* The sums of a group, of n lanes from `lane` on, join those of the chunk, which the first group begins. */
-static INLINE void join_sums(float *const *chunk, size_t lane, const sums *group, size_t n, bool first, int count)
+/* Adds n lanes of a group's sums to those of the chunk, from `lane` on; the first group only stores them. */
+static INLINE void accumulate_sums(float *const *chunk, size_t lane, const sums *group, size_t n, bool first, int count)
 {
-    join_lanes(chunk[0], lane, group->sum, n, first);
+    accumulate_lanes(chunk[0], lane, group->sum, n, first);
     if (count >= 2)
-        join_lanes(chunk[1], lane, group->product, n, first);
+        accumulate_lanes(chunk[1], lane, group->product, n, first);
     if (count == 3)
-        join_lanes(chunk[2], lane, group->d, n, first);
+        accumulate_lanes(chunk[2], lane, group->d, n, first);
 }
 
-/* Lanes of a super-row of several rows: what terms are made of, repeated for each row, and sums. */
+/* For super-rows of several rows: the coefficients, repeated for each row, and the sums of each lane. */
 typedef struct {
-    BNORM_ALIGNED float about[4][BNORM_MAX_SUPER_ROW];
+    BNORM_ALIGNED float coefficients[4][BNORM_MAX_SUPER_ROW];
     BNORM_ALIGNED float sum[BNORM_SUMS][BNORM_MAX_SUPER_ROW];
-} folded_rows;
+} super_row_buffers;
 
-static INLINE const float *fold_row(float *lanes, const bnorm_walk *w, const float *rows, size_t unit)
+static INLINE const float *repeat_in_super_row(float *lanes, const bnorm_walk *w, const float *rows, size_t unit)
 {
-    if (!rows || w->folded == 1)
+    if (!rows || w->rows_per_super_row == 1)
         return rows ? rows + unit * w->width : NULL;
-    repeat_row(lanes, rows + unit * w->width, w->width, w->folded);
+    repeat_row(lanes, rows + unit * w->width, w->width, w->rows_per_super_row);
     return lanes;
 }
 
-static INLINE about_rows fold_about(folded_rows *f, const bnorm_walk *w, const bnorm_sum_job *c, size_t unit)
+static INLINE sum_coefficient_rows super_row_coefficients(super_row_buffers *buffers, const bnorm_walk *w,
+                                                          const bnorm_sum_job *c, size_t unit)
 {
-    return (about_rows){ fold_row(f->about[0], w, c->pivot, unit), fold_row(f->about[1], w, c->dy_pivot, unit),
-                         fold_row(f->about[2], w, c->scale, unit), fold_row(f->about[3], w, c->shift, unit) };
+    return (sum_coefficient_rows){ .pivot = repeat_in_super_row(buffers->coefficients[0], w, c->pivot, unit),
+                                   .dy_pivot = repeat_in_super_row(buffers->coefficients[1], w, c->dy_pivot, unit),
+                                   .scale = repeat_in_super_row(buffers->coefficients[2], w, c->scale, unit),
+                                   .shift = repeat_in_super_row(buffers->coefficients[3], w, c->shift, unit) };
 }
 
-/* Where a chunk's sums of each lane of the super-row are, and how they become those of a row. */
-static INLINE void chunk_lanes(float **sum, folded_rows *f, const bnorm_walk *w, const bnorm_sum_job *c, size_t unit)
+/* Points `sum` to where the lanes' sums over a chunk go: the output itself if a super-row is one row. */
+static INLINE void point_to_sums(float **sum, super_row_buffers *buffers, const bnorm_walk *w, const bnorm_sum_job *c,
+                                 size_t unit)
 {
     for (int i = 0; i < bnorm_sums_of(c->terms); i++)
-        sum[i] = w->folded > 1 ? f->sum[i] : c->sum[i] + unit * w->width;
+        sum[i] = w->rows_per_super_row > 1 ? buffers->sum[i] : c->sum[i] + unit * w->width;
 }
 
-static INLINE void reduce_chunk(folded_rows *f, const bnorm_walk *w, const bnorm_sum_job *c, size_t unit)
+/* Reduces the lanes' sums to a row, and stores it. */
+static INLINE void reduce_chunk(super_row_buffers *buffers, const bnorm_walk *w, const bnorm_sum_job *c, size_t unit)
 {
-    for (int i = 0; w->folded > 1 && i < bnorm_sums_of(c->terms); i++) {
-        reduce_rows(f->sum[i], w->folded, w->width);
-        memcpy(c->sum[i] + unit * w->width, f->sum[i], w->width * sizeof(*f->sum[i]));
+    for (int i = 0; w->rows_per_super_row > 1 && i < bnorm_sums_of(c->terms); i++) {
+        reduce_rows(buffers->sum[i], w->rows_per_super_row, w->width);
+        memcpy(c->sum[i] + unit * w->width, buffers->sum[i], w->width * sizeof(*buffers->sum[i]));
     }
 }
 

@@ -10,7 +10,7 @@
 #include "../body/entries.h"
 #include "../body/moments.h"
 
-#ifndef AVX512_CPU /* tests/avx512.h needs less */
+#ifndef AVX512_CPU /* tests/avx512.h emulates it, and needs less */
 #define AVX512_CPU \
     (BNORM_CPU_AVX2 | BNORM_CPU_FMA | BNORM_CPU_F16C | BNORM_CPU_AVX512F | BNORM_CPU_AVX512CD | BNORM_CPU_AVX512BW | \
      BNORM_CPU_AVX512DQ | BNORM_CPU_AVX512VL)

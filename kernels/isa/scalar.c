@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* The kernels for portable C. */
+/* The kernels in portable C. */
 #include "../simd/scalar.h"
 
 #include "../body/entries.h"
 #include "../body/moments.h"
 
-/* SLEEF's portable C is compiled for AVX2 and FMA on x86, and dies on lesser CPUs. */
+/* On x86, SLEEF compiles its portable C for AVX2 and FMA, so it crashes on CPUs without them. */
 #if defined(__x86_64__) || defined(__i386__) || defined(_M_X64) || defined(_M_IX86)
 #define SLEEF_CPU (BNORM_CPU_AVX2 | BNORM_CPU_FMA)
 #else

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The kernels for SVE, whose vectors have the bits that this is compiled for. */
+/* The kernels for SVE with vectors of the length that this file is compiled for. */
 #if !defined(__ARM_FEATURE_SVE) || !defined(__ARM_FEATURE_SVE_BITS) || __ARM_FEATURE_SVE_BITS < 128 || \
     __ARM_FEATURE_SVE_BITS > 512
 #error "compile this file with -march=armv8.2-a+sve and -msve-vector-bits=128, 256 or 512"

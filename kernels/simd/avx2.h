@@ -2,15 +2,16 @@
 /*
  * Vector operations for AVX2 with FMA.
  *
- *                        Zen 2 to 4: latency, per cycle Haswell to Ice Lake
+ *                        Zen 2 to 4                     Haswell to Ice Lake
+ *                        latency, per cycle             latency, per cycle
  *   load                 5+, 2                          5+, 2
  *   store                -, 1                           -, 1
- *   add, sub             3, 2 (ports of their own)      3 to 4, 1 to 2
+ *   add, sub             3, 2 (its own ports)           3 to 4, 1 to 2
  *   mul, fma             3 and 4 to 5, 2                4 to 5, 2
  *   masked load          8, 1                           7 to 8, 2
  *   masked store         12 to 19 cycles each           -, 1
  *
- * Where adds have ports of their own, one of a statistics row's three goes to the multiplier's: v_accumulate.
+ * Loops of sums add more than they multiply: v_accumulate moves an addition to the multiplier's ports.
  */
 #include <immintrin.h>
 #include <stddef.h>
@@ -22,8 +23,8 @@
 #endif
 
 #define V_LANES 8
-#define V_MASKED 0
-#define V_TYPED 1 /* each type has loops of its own */
+#define V_MASKED 0 /* v_load_n needs 0 < n < V_LANES */
+#define V_TYPED 1 /* each 16-bit type has loops of its own */
 typedef __m256 v_f32;
 
 /* All ones in the first n lanes. */
@@ -59,7 +60,7 @@ static inline v_f32 v_load_n(const float *p, size_t n)
     return _mm256_maskload_ps(p, v_first(n));
 }
 
-/* In up to three stores: a masked one takes 12 cycles and more on AMD's cores. */
+/* Uses up to three stores, as a masked store takes 12 cycles or more on AMD's cores. */
 static inline void v_store_n(float *p, v_f32 v, size_t n)
 {
     __m128 part = _mm256_castps256_ps128(v);
@@ -77,25 +78,25 @@ static inline void v_store_n(float *p, v_f32 v, size_t n)
         _mm_store_ss(p, part);
 }
 
-/* Zero from lane n on. */
+/* Zeroes the lanes from n on. */
 static inline v_f32 v_keep_n(v_f32 v, size_t n)
 {
     return _mm256_and_ps(v, _mm256_castsi256_ps(v_first(n)));
 }
 
-/* The first n lanes of a, then those of b. */
-static inline v_f32 v_join_n(v_f32 a, v_f32 b, size_t n)
+/* Takes the first n lanes of a, and the others of b. */
+static inline v_f32 v_blend_n(v_f32 a, v_f32 b, size_t n)
 {
     return _mm256_blendv_ps(b, a, _mm256_castsi256_ps(v_first(n)));
 }
 
-/* Past the caches; p is aligned to the vector. */
+/* A non-temporal store; p is aligned to the vector. */
 static inline void v_stream(float *p, v_f32 v)
 {
     _mm256_stream_ps(p, v);
 }
 
-/* Twice as many values of 16 bits: a pair of vectors. */
+/* A vector of 16-bit values: as many as a pair of vectors of floats. */
 typedef __m256i v_u16;
 
 static inline v_u16 v_zero_u16(void)
@@ -108,7 +109,7 @@ static inline v_u16 v_load_u16(const uint16_t *p)
     return _mm256_loadu_si256((const __m256i *)(const void *)p);
 }
 
-/* Two values: older compilers lack _mm_loadu_si32 and _mm_storeu_si32, or have them wrong. */
+/* Loads two values; _mm_loadu_si32 and _mm_storeu_si32 are missing or wrong in older compilers. */
 static inline __m128i v_load_two_u16(const uint16_t *p)
 {
     int32_t bits;
@@ -122,8 +123,8 @@ static inline void v_store_two_u16(uint16_t *p, __m128i v)
     memcpy(p, &bits, sizeof(bits));
 }
 
-/* The first n values, n < 8, in the lower half of a register; each load is of values that are there. */
-static inline __m128i v_load_few_u16(const uint16_t *p, size_t n)
+/* Loads the first n values, n < 8, into the lower half of a register, and reads no others. */
+static inline __m128i v_load_lower_u16(const uint16_t *p, size_t n)
 {
     __m128i v = _mm_setzero_si128();
     if (n & 1)
@@ -142,8 +143,8 @@ static inline v_u16 v_load_u16_n(const uint16_t *p, size_t n)
     if (n == 16)
         return v_load_u16(p);
     if (n >= 8)
-        return _mm256_set_m128i(v_load_few_u16(p + 8, n - 8), _mm_loadu_si128(eight));
-    return _mm256_set_m128i(_mm_setzero_si128(), v_load_few_u16(p, n));
+        return _mm256_set_m128i(v_load_lower_u16(p + 8, n - 8), _mm_loadu_si128(eight));
+    return _mm256_set_m128i(_mm_setzero_si128(), v_load_lower_u16(p, n));
 }
 
 static inline void v_store_u16(uint16_t *p, v_u16 v)
@@ -182,7 +183,7 @@ static inline void v_stream_u16(uint16_t *p, v_u16 v)
     _mm256_stream_si256((__m256i *)(void *)p, v);
 }
 
-/* Conversions with the bits of element.h. */
+/* These conversions give the bits of those of element.h. */
 static inline void v_of_bf16(v_f32 *pair, v_u16 h)
 {
     const __m256i low = _mm256_cvtepu16_epi32(_mm256_castsi256_si128(h));
@@ -191,7 +192,7 @@ static inline void v_of_bf16(v_f32 *pair, v_u16 h)
     pair[1] = _mm256_castsi256_ps(_mm256_slli_epi32(high, 16));
 }
 
-/* Rounded, in the lower halves; not for NaN. */
+/* Rounds to the lower halves of the lanes; not valid for NaN. */
 static inline __m256i v_rounded_bf16(__m256i bits)
 {
     const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
@@ -208,7 +209,7 @@ static inline __m256i v_quiet_bf16(__m256i rounded, v_f32 v)
 static inline v_u16 v_to_bf16(const v_f32 *pair)
 {
     __m256i low = v_rounded_bf16(_mm256_castps_si256(pair[0])), high = v_rounded_bf16(_mm256_castps_si256(pair[1]));
-    if (_mm256_movemask_ps(_mm256_cmp_ps(pair[0], pair[1], _CMP_UNORD_Q))) { /* seldom */
+    if (_mm256_movemask_ps(_mm256_cmp_ps(pair[0], pair[1], _CMP_UNORD_Q))) { /* rare */
         low = v_quiet_bf16(low, pair[0]);
         high = v_quiet_bf16(high, pair[1]);
     }
@@ -228,11 +229,11 @@ static inline v_u16 v_to_f16(const v_f32 *pair)
 }
 
 /*
- * Starts to bring a cache line to the first cache, or to the second: for a stream of reads alone, as the first has too
- * few places for lines that take long. Macros, as gcc takes a function that does nothing else for one without effect.
+ * Prefetch a cache line to L1 or L2. Streams of reads alone use L2, as L1 has too few line fill buffers for the latency
+ * of memory. These are macros, as gcc removes calls of a function that only prefetches.
  */
-#define v_fetch(p) _mm_prefetch((const char *)(p), _MM_HINT_T0)
-#define v_fetch_far(p) _mm_prefetch((const char *)(p), _MM_HINT_T1)
+#define v_prefetch(p) _mm_prefetch((const char *)(p), _MM_HINT_T0)
+#define v_prefetch_l2(p) _mm_prefetch((const char *)(p), _MM_HINT_T1)
 
 static inline void v_stream_end(void)
 {
@@ -254,7 +255,7 @@ static inline v_f32 v_mul(v_f32 a, v_f32 b)
     return _mm256_mul_ps(a, b);
 }
 
-/* a + b with the bits of v_add, on the ports of the multiplier. */
+/* a + b with the bits of v_add, as 1 * b + a on the ports of the multiplier. */
 static inline v_f32 v_accumulate(v_f32 a, v_f32 b)
 {
     return _mm256_fmadd_ps(b, _mm256_set1_ps(1.0f), a);
@@ -262,7 +263,7 @@ static inline v_f32 v_accumulate(v_f32 a, v_f32 b)
 
 typedef __m256 v_mask;
 
-/* !(z <= low) && !(z >= high): where z lies between bounds, of which NaN is none, or is NaN. */
+/* !(z <= low) && !(z >= high): true if z lies between the bounds or is NaN; a NaN is no bound. */
 static inline v_mask v_inside(v_f32 z, v_f32 low, v_f32 high)
 {
     return _mm256_and_ps(_mm256_cmp_ps(z, low, _CMP_NLE_UQ), _mm256_cmp_ps(z, high, _CMP_NGE_UQ));
@@ -273,7 +274,7 @@ static inline v_f32 v_select(v_mask m, v_f32 a, v_f32 b)
     return _mm256_blendv_ps(b, a, m);
 }
 
-/* A bit a lane, the first lane's the lowest. */
+/* One bit per lane; that of the first lane is the lowest. */
 static inline uint32_t v_bits(v_mask m)
 {
     return (uint32_t)_mm256_movemask_ps(m);
@@ -285,7 +286,7 @@ static inline v_mask v_of_bits(uint32_t bits)
     return _mm256_castsi256_ps(_mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32((int)bits), lanes), lanes));
 }
 
-/* z < limit ? limit : z, and z > limit ? limit : z: z where either is NaN. */
+/* z < limit ? limit : z, and z > limit ? limit : z: the result is z if either is NaN. */
 static inline v_f32 v_max(v_f32 z, v_f32 limit)
 {
     return _mm256_max_ps(limit, z);
@@ -313,8 +314,8 @@ static inline v_f32 v_abs(v_f32 a)
 #define v_tanh(a) Sleef_finz_tanhf8_u35avx2(a)
 #endif
 
-/* The sum of a tile's 32 lanes: lane i + lane i+16, then i + i+8, i + i+4, i + i+2, i + i+1. */
-static inline float v_fold(const v_f32 *tile)
+/* Reduces a tile's 32 lanes to one: adds lane i + lane i+16, then i + i+8, i + i+4, i + i+2, i + i+1. */
+static inline float v_reduce(const v_f32 *tile)
 {
     __m256 t8 = _mm256_add_ps(_mm256_add_ps(tile[0], tile[2]), _mm256_add_ps(tile[1], tile[3]));
     __m128 t4 = _mm_add_ps(_mm256_castps256_ps128(t8), _mm256_extractf128_ps(t8, 1));

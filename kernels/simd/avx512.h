@@ -2,15 +2,16 @@
 /*
  * Vector operations for AVX-512 (F, CD, BW, DQ, VL).
  *
- *                        Zen 4: latency, per cycle      Ice Lake and later server cores
+ *                        Zen 4                          Ice Lake and later server cores
+ *                        latency, per cycle             latency, per cycle
  *   load                 5+, 1                          5+, 2
  *   store                -, 1/2                         -, 1
  *   add, sub             3, 1 (its own ports)           4, 2 (ports 0 and 5, with mul and fma)
- *   mul, fma             3 and 4, 1 (ports of their own) 4, 2
+ *   mul, fma             3 and 4, 1 (its own ports)     4, 2
  *   masked load          5+, 1                          5+, 2
  *
- * Zen 4 runs each 512-bit operation in two halves. An add that goes to the multiplier's ports balances the four
- * additions of a statistics row: v_accumulate.
+ * Zen 4 executes a 512-bit operation as two halves. Loops of sums add more than they multiply: v_accumulate moves an
+ * addition to the multiplier's ports.
  */
 #include <immintrin.h>
 #include <stddef.h>
@@ -21,8 +22,8 @@
 #endif
 
 #define V_LANES 16
-#define V_MASKED 1
-#define V_TYPED 1 /* each type has loops of its own */
+#define V_MASKED 1 /* v_load_n takes any n, even none or all lanes */
+#define V_TYPED 1 /* each 16-bit type has loops of its own */
 typedef __m512 v_f32;
 
 static inline __mmask16 v_first(size_t n)
@@ -61,25 +62,25 @@ static inline void v_store_n(float *p, v_f32 v, size_t n)
     _mm512_mask_storeu_ps(p, v_first(n), v);
 }
 
-/* Zero from lane n on. */
+/* Zeroes the lanes from n on. */
 static inline v_f32 v_keep_n(v_f32 v, size_t n)
 {
     return _mm512_maskz_mov_ps(v_first(n), v);
 }
 
-/* The first n lanes of a, then those of b. */
-static inline v_f32 v_join_n(v_f32 a, v_f32 b, size_t n)
+/* Takes the first n lanes of a, and the others of b. */
+static inline v_f32 v_blend_n(v_f32 a, v_f32 b, size_t n)
 {
     return _mm512_mask_mov_ps(b, v_first(n), a);
 }
 
-/* Past the caches; p is aligned to the vector. */
+/* A non-temporal store; p is aligned to the vector. */
 static inline void v_stream(float *p, v_f32 v)
 {
     _mm512_stream_ps(p, v);
 }
 
-/* Twice as many values of 16 bits: a pair of vectors. */
+/* A vector of 16-bit values: as many as a pair of vectors of floats. */
 typedef __m512i v_u16;
 
 static inline v_u16 v_zero_u16(void)
@@ -113,7 +114,7 @@ static inline void v_stream_u16(uint16_t *p, v_u16 v)
     _mm512_stream_si512((__m512i *)(void *)p, v);
 }
 
-/* Conversions with the bits of element.h; vcvtneps2bf16 has others, as it flushes subnormals. */
+/* These conversions give the bits of those of element.h; vcvtneps2bf16 does not, as it flushes subnormals. */
 static inline void v_of_bf16(v_f32 *pair, v_u16 h)
 {
     static const _Alignas(64) uint16_t low[32] = { 0, 0, 0, 1, 0, 2,  0, 3,  0, 4,  0, 5,  0, 6,  0, 7,
@@ -123,7 +124,7 @@ static inline void v_of_bf16(v_f32 *pair, v_u16 h)
     pair[1] = _mm512_castsi512_ps(_mm512_maskz_permutexvar_epi16(0xaaaaaaaa, second, h));
 }
 
-/* Rounded, in the upper halves; not for NaN. */
+/* Rounds to the upper halves of the lanes; not valid for NaN. */
 static inline __m512i v_rounded_bf16(v_f32 v)
 {
     const __m512i bits = _mm512_castps_si512(v), rounded = _mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff));
@@ -150,8 +151,8 @@ static inline v_u16 v_to_bf16(const v_f32 *pair)
 }
 
 /*
- * With AVX512_BF16, whose conversion takes subnormal numbers for 0, and gives the same bits for all others. In
- * functions of their own, as not every CPU has it that has the rest.
+ * The conversion of AVX512_BF16 flushes subnormals, and gives the same bits for all other values. Functions that use it
+ * have a target attribute, as not every CPU with AVX-512 has it.
  */
 #if defined(__GNUC__) && !defined(V_EMULATED)
 #define V_BF16_TARGET __attribute__((target("avx512bf16")))
@@ -180,11 +181,11 @@ static inline v_u16 v_to_f16(const v_f32 *pair)
 }
 
 /*
- * Starts to bring a cache line to the first cache, or to the second: for a stream of reads alone, as the first has too
- * few places for lines that take long. Macros, as gcc takes a function that does nothing else for one without effect.
+ * Prefetch a cache line to L1 or L2. Streams of reads alone use L2, as L1 has too few line fill buffers for the latency
+ * of memory. These are macros, as gcc removes calls of a function that only prefetches.
  */
-#define v_fetch(p) _mm_prefetch((const char *)(p), _MM_HINT_T0)
-#define v_fetch_far(p) _mm_prefetch((const char *)(p), _MM_HINT_T1)
+#define v_prefetch(p) _mm_prefetch((const char *)(p), _MM_HINT_T0)
+#define v_prefetch_l2(p) _mm_prefetch((const char *)(p), _MM_HINT_T1)
 
 static inline void v_stream_end(void)
 {
@@ -206,7 +207,7 @@ static inline v_f32 v_mul(v_f32 a, v_f32 b)
     return _mm512_mul_ps(a, b);
 }
 
-/* a + b with the bits of v_add, on the ports of the multiplier. */
+/* a + b with the bits of v_add, as 1 * b + a on the ports of the multiplier. */
 static inline v_f32 v_accumulate(v_f32 a, v_f32 b)
 {
     return _mm512_fmadd_ps(b, _mm512_set1_ps(1.0f), a);
@@ -214,7 +215,7 @@ static inline v_f32 v_accumulate(v_f32 a, v_f32 b)
 
 typedef __mmask16 v_mask;
 
-/* !(z <= low) && !(z >= high): where z lies between bounds, of which NaN is none, or is NaN. */
+/* !(z <= low) && !(z >= high): true if z lies between the bounds or is NaN; a NaN is no bound. */
 static inline v_mask v_inside(v_f32 z, v_f32 low, v_f32 high)
 {
     return _mm512_mask_cmp_ps_mask(_mm512_cmp_ps_mask(z, low, _CMP_NLE_UQ), z, high, _CMP_NGE_UQ);
@@ -225,7 +226,7 @@ static inline v_f32 v_select(v_mask m, v_f32 a, v_f32 b)
     return _mm512_mask_mov_ps(b, m, a);
 }
 
-/* A bit a lane, the first lane's the lowest. */
+/* One bit per lane; that of the first lane is the lowest. */
 static inline uint32_t v_bits(v_mask m)
 {
     return m;
@@ -236,7 +237,7 @@ static inline v_mask v_of_bits(uint32_t bits)
     return (v_mask)bits;
 }
 
-/* z < limit ? limit : z, and z > limit ? limit : z: z where either is NaN. */
+/* z < limit ? limit : z, and z > limit ? limit : z: the result is z if either is NaN. */
 static inline v_f32 v_max(v_f32 z, v_f32 limit)
 {
     return _mm512_max_ps(limit, z);
@@ -264,8 +265,8 @@ static inline v_f32 v_abs(v_f32 a)
 #define v_tanh(a) Sleef_finz_tanhf16_u35avx512f(a)
 #endif
 
-/* The sum of a tile's 32 lanes: lane i + lane i+16, then i + i+8, i + i+4, i + i+2, i + i+1. */
-static inline float v_fold(const v_f32 *tile)
+/* Reduces a tile's 32 lanes to one: adds lane i + lane i+16, then i + i+8, i + i+4, i + i+2, i + i+1. */
+static inline float v_reduce(const v_f32 *tile)
 {
     __m512 t16 = _mm512_add_ps(tile[0], tile[1]);
     __m256 t8 = _mm256_add_ps(_mm512_castps512_ps256(t16), _mm512_extractf32x8_ps(t16, 1));

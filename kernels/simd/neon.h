@@ -2,7 +2,7 @@
 /*
  * Vector operations for NEON (AArch64).
  *
- * Latency, and how many a cycle, as LLVM 19 has them (Apple's are those of an old core):
+ * Latency and throughput per cycle, from LLVM 19 (Apple's are those of an old core):
  *
  *               Cortex-A55   Cortex-A76,    Neoverse V1, V2   Apple
  *                            Neoverse N1
@@ -12,8 +12,8 @@
  *   mul         4, 1         3, 2           3, 4              2, 3
  *   fma         4, 2         4, 2           4, 4              8, 2
  *
- * Additions and multiplications share their ports: v_accumulate is a plain add. Eight vectors a tile, and as many or
- * twice as many sums, hide the latencies where instructions need not run in order. docs/arm.md has the loops' cycles.
+ * Out-of-order cores hide the latencies, as a tile has eight vectors with one or two independent sums each. docs/arm.md
+ * has the cycles of the loops.
  */
 #include <arm_neon.h>
 #include <stddef.h>
@@ -25,8 +25,8 @@
 #endif
 
 #define V_LANES 4
-#define V_MASKED 0
-#define V_TYPED 1 /* each type has loops of its own */
+#define V_MASKED 0 /* v_load_n needs 0 < n < V_LANES */
+#define V_TYPED 1 /* each 16-bit type has loops of its own */
 typedef float32x4_t v_f32;
 
 /* All ones in the first n lanes. */
@@ -76,25 +76,25 @@ static inline void v_store_n(float *p, v_f32 v, size_t n)
         vst1q_lane_f32(p + 2, v, 2);
 }
 
-/* Zero from lane n on. */
+/* Zeroes the lanes from n on. */
 static inline v_f32 v_keep_n(v_f32 v, size_t n)
 {
     return vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(v), v_first(n)));
 }
 
-/* The first n lanes of a, then those of b. */
-static inline v_f32 v_join_n(v_f32 a, v_f32 b, size_t n)
+/* Takes the first n lanes of a, and the others of b. */
+static inline v_f32 v_blend_n(v_f32 a, v_f32 b, size_t n)
 {
     return vbslq_f32(v_first(n), a, b);
 }
 
-/* A plain store: whether going past the caches helps is yet to be measured on ARM. */
+/* A plain store: it has not been measured whether non-temporal stores help on ARM. */
 static inline void v_stream(float *p, v_f32 v)
 {
     vst1q_f32(p, v);
 }
 
-/* Twice as many values of 16 bits: a pair of vectors. */
+/* A vector of 16-bit values: as many as a pair of vectors of floats. */
 typedef uint16x8_t v_u16;
 
 static inline v_u16 v_zero_u16(void)
@@ -107,7 +107,7 @@ static inline v_u16 v_load_u16(const uint16_t *p)
     return vld1q_u16(p);
 }
 
-/* The first n values, 0 < n <= 2 * V_LANES; the others are zero and are not read. From the last on, which moves up. */
+/* The first n values, 0 < n <= 2 * V_LANES; the others are zero and are not read. Loads the last first, and shifts. */
 static inline v_u16 v_load_u16_n(const uint16_t *p, size_t n)
 {
     const uint8x16_t zero = vdupq_n_u8(0);
@@ -157,14 +157,14 @@ static inline void v_stream_u16(uint16_t *p, v_u16 v)
     vst1q_u16(p, v);
 }
 
-/* Conversions with the bits of element.h. */
+/* These conversions give the bits of those of element.h. */
 static inline void v_of_bf16(v_f32 *pair, v_u16 h)
 {
     pair[0] = vreinterpretq_f32_u32(vshll_n_u16(vget_low_u16(h), 16));
     pair[1] = vreinterpretq_f32_u32(vshll_high_n_u16(h, 16));
 }
 
-/* Rounded, in the upper halves. */
+/* Rounds to the upper halves of the lanes. */
 static inline uint32x4_t v_rounded_bf16(v_f32 v)
 {
     const uint32x4_t bits = vreinterpretq_u32_f32(v), odd = vandq_u32(vshrq_n_u32(bits, 16), vdupq_n_u32(1));
@@ -189,11 +189,11 @@ static inline v_u16 v_to_f16(const v_f32 *pair)
 }
 
 /*
- * Starts to bring a cache line to the first cache, or to the second: for a stream of reads alone, as the first has too
- * few places for lines that take long. Macros, as gcc takes a function that does nothing else for one without effect.
+ * Prefetch a cache line to L1 or L2. Streams of reads alone use L2, as L1 has too few line fill buffers for the latency
+ * of memory. These are macros, as gcc removes calls of a function that only prefetches.
  */
-#define v_fetch(p) __builtin_prefetch(p, 0, 3)
-#define v_fetch_far(p) __builtin_prefetch(p, 0, 2)
+#define v_prefetch(p) __builtin_prefetch(p, 0, 3)
+#define v_prefetch_l2(p) __builtin_prefetch(p, 0, 2)
 
 static inline void v_stream_end(void)
 {
@@ -214,7 +214,7 @@ static inline v_f32 v_mul(v_f32 a, v_f32 b)
     return vmulq_f32(a, b);
 }
 
-/* a + b, on whichever ports are the less busy. */
+/* A plain add, as additions and multiplications share their ports. */
 static inline v_f32 v_accumulate(v_f32 a, v_f32 b)
 {
     return vaddq_f32(a, b);
@@ -222,7 +222,7 @@ static inline v_f32 v_accumulate(v_f32 a, v_f32 b)
 
 typedef uint32x4_t v_mask;
 
-/* !(z <= low) && !(z >= high): where z lies between bounds, of which NaN is none, or is NaN. */
+/* !(z <= low) && !(z >= high): true if z lies between the bounds or is NaN; a NaN is no bound. */
 static inline v_mask v_inside(v_f32 z, v_f32 low, v_f32 high)
 {
     return vmvnq_u32(vorrq_u32(vcleq_f32(z, low), vcgeq_f32(z, high)));
@@ -233,7 +233,7 @@ static inline v_f32 v_select(v_mask m, v_f32 a, v_f32 b)
     return vbslq_f32(m, a, b);
 }
 
-/* A bit a lane, the first lane's the lowest. */
+/* One bit per lane; that of the first lane is the lowest. */
 static inline uint32_t v_bits(v_mask m)
 {
     static const uint32_t lanes[4] = { 1, 2, 4, 8 };
@@ -246,7 +246,7 @@ static inline v_mask v_of_bits(uint32_t bits)
     return vtstq_u32(vdupq_n_u32(bits), vld1q_u32(lanes));
 }
 
-/* z < limit ? limit : z, and z > limit ? limit : z: z where either is NaN. */
+/* z < limit ? limit : z, and z > limit ? limit : z: the result is z if either is NaN. */
 static inline v_f32 v_max(v_f32 z, v_f32 limit)
 {
     return vbslq_f32(vcgtq_f32(limit, z), limit, z);
@@ -274,8 +274,8 @@ static inline v_f32 v_abs(v_f32 a)
 #define v_tanh(a) Sleef_finz_tanhf4_u35advsimd(a)
 #endif
 
-/* The sum of a tile's 32 lanes: lane i + lane i+16, then i + i+8, i + i+4, i + i+2, i + i+1. */
-static inline float v_fold(const v_f32 *tile)
+/* Reduces a tile's 32 lanes to one: adds lane i + lane i+16, then i + i+8, i + i+4, i + i+2, i + i+1. */
+static inline float v_reduce(const v_f32 *tile)
 {
     float32x4_t even = vaddq_f32(vaddq_f32(tile[0], tile[4]), vaddq_f32(tile[2], tile[6]));
     float32x4_t odd = vaddq_f32(vaddq_f32(tile[1], tile[5]), vaddq_f32(tile[3], tile[7]));

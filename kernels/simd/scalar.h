@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Vector operations in portable C: four lanes, which compilers that know GNU C keep in a register where the CPU has one
- * for them. These operations define what every other ISA must give, to the bit.
+ * Vector operations in portable C, for four lanes; with GNU C's vector types, they use the CPU's vector registers if it
+ * has any. These operations define the bits that every other ISA must give.
  */
 #include <math.h>
 #include <stddef.h>
@@ -12,10 +12,10 @@
 
 #ifdef BNORM_SLEEF
 #ifndef FP_FAST_FMA
-#define FP_FAST_FMA /* else sleef.h hides what it has for one lane; these do not need the compiler's flags */
+#define FP_FAST_FMA /* sleef.h hides its functions for one lane otherwise */
 #endif
 #include <sleef.h>
-#ifdef __ALTIVEC__ /* what its header, included for other functions, makes of these words */
+#ifdef __ALTIVEC__ /* altivec.h, which sleef.h includes, defines these words as macros */
 #undef bool
 #undef vector
 #undef pixel
@@ -24,8 +24,8 @@
 #endif
 
 #define V_LANES 4
-#define V_MASKED 0
-#define V_TYPED 0 /* 16 bits share loops, as converting them takes long anyhow */
+#define V_MASKED 0 /* v_load_n needs 0 < n < V_LANES */
+#define V_TYPED 0 /* 16-bit types share loops, as their conversions dominate the time */
 
 #ifdef __GNUC__
 typedef float v_f32 __attribute__((vector_size(16)));
@@ -86,7 +86,7 @@ static inline void v_store_n(float *p, v_f32 v, size_t n)
         p[i] = LANE(v, i);
 }
 
-typedef v_u32 v_mask; /* all ones, or zero */
+typedef v_u32 v_mask; /* each lane is all ones or zero */
 
 static inline v_mask v_first(size_t n)
 {
@@ -96,14 +96,14 @@ static inline v_mask v_first(size_t n)
     return m;
 }
 
-static inline v_u32 v_bits_of(v_f32 v)
+static inline v_u32 v_as_bits(v_f32 v)
 {
     v_u32 bits;
     memcpy(&bits, &v, sizeof(bits));
     return bits;
 }
 
-static inline v_f32 v_of_bits_of(v_u32 bits)
+static inline v_f32 v_from_bits(v_u32 bits)
 {
     v_f32 v;
     memcpy(&v, &bits, sizeof(v));
@@ -112,20 +112,20 @@ static inline v_f32 v_of_bits_of(v_u32 bits)
 
 static inline v_f32 v_select(v_mask m, v_f32 a, v_f32 b)
 {
-    v_u32 x = v_bits_of(a), y = v_bits_of(b);
+    v_u32 x = v_as_bits(a), y = v_as_bits(b);
     for (int i = 0; i < V_LANES; i++)
         LANE(x, i) = (LANE(x, i) & LANE(m, i)) | (LANE(y, i) & ~LANE(m, i));
-    return v_of_bits_of(x);
+    return v_from_bits(x);
 }
 
-/* Zero from lane n on. */
+/* Zeroes the lanes from n on. */
 static inline v_f32 v_keep_n(v_f32 v, size_t n)
 {
     return v_select(v_first(n), v, v_zero());
 }
 
-/* The first n lanes of a, then those of b. */
-static inline v_f32 v_join_n(v_f32 a, v_f32 b, size_t n)
+/* Takes the first n lanes of a, and the others of b. */
+static inline v_f32 v_blend_n(v_f32 a, v_f32 b, size_t n)
 {
     return v_select(v_first(n), a, b);
 }
@@ -135,7 +135,7 @@ static inline void v_stream(float *p, v_f32 v)
     v_store(p, v);
 }
 
-/* Twice as many values of 16 bits: a pair of vectors. */
+/* A vector of 16-bit values: as many as a pair of vectors of floats. */
 typedef struct {
     uint16_t value[2 * V_LANES];
 } v_u16;
@@ -169,7 +169,7 @@ static inline void v_stream_u16(uint16_t *p, v_u16 v)
     v_store_u16(p, v);
 }
 
-/* Conversions as element.h has them; for all lanes of a vector at once where the compiler knows vectors. */
+/* The conversions of element.h, for all lanes of a vector at once if the compiler has vector types. */
 #ifdef __GNUC__
 typedef uint16_t v_half __attribute__((vector_size(8)));
 typedef int32_t v_i32 __attribute__((vector_size(16)));
@@ -254,9 +254,9 @@ CONVERSIONS(bf16)
 CONVERSIONS(f16)
 #undef CONVERSIONS
 
-/* Nothing: whether it is worth it is not known here. */
-#define v_fetch(p) ((void)(p))
-#define v_fetch_far(p) ((void)(p))
+/* No prefetch, as nothing is known about the CPU. */
+#define v_prefetch(p) ((void)(p))
+#define v_prefetch_l2(p) ((void)(p))
 
 static inline void v_stream_end(void)
 {
@@ -287,7 +287,7 @@ static inline v_f32 v_accumulate(v_f32 a, v_f32 b)
     return v_add(a, b);
 }
 
-/* Where z lies between bounds, of which NaN is none, or is NaN. */
+/* True if z lies between the bounds or is NaN; a NaN is no bound. */
 static inline v_mask v_inside(v_f32 z, v_f32 low, v_f32 high)
 {
     v_mask m;
@@ -296,7 +296,7 @@ static inline v_mask v_inside(v_f32 z, v_f32 low, v_f32 high)
     return m;
 }
 
-/* A bit for each lane, the first lane's the lowest. */
+/* One bit per lane; that of the first lane is the lowest. */
 static inline uint32_t v_bits(v_mask m)
 {
     uint32_t bits = 0;
@@ -313,7 +313,7 @@ static inline v_mask v_of_bits(uint32_t bits)
     return m;
 }
 
-/* z where either is NaN. */
+/* The result is z if either is NaN. */
 static inline v_f32 v_max(v_f32 z, v_f32 limit)
 {
     for (int i = 0; i < V_LANES; i++)
@@ -350,8 +350,8 @@ V_SLEEF(v_tanh, Sleef_finz_tanhf1_u35purecfma)
 #undef V_SLEEF
 #endif
 
-/* The sum of a tile's 32 lanes: lane i + lane i+16, then i + i+8, i + i+4, i + i+2, i + i+1. */
-static inline float v_fold(const v_f32 *tile)
+/* Reduces a tile's 32 lanes to one: adds lane i + lane i+16, then i + i+8, i + i+4, i + i+2, i + i+1. */
+static inline float v_reduce(const v_f32 *tile)
 {
     v_f32 t[4];
     for (int i = 0; i < 4; i++)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Vector operations for SVE, compiled once for each length of its vectors: tiles of vectors whose length is known stay
- * in registers.
+ * Vector operations for SVE. They are compiled once for each vector length, as arrays of vectors stay in registers only
+ * if the length is known.
  *
- * Latency, and how many a cycle, as LLVM 19 has them:
+ * Latency and throughput per cycle, from LLVM 19:
  *
  *               Neoverse V1   Neoverse V2   A64FX
  *               (256 bits)    (128 bits)    (512 bits)
@@ -13,7 +13,7 @@
  *   mul         3, 2          3, 4          9, 2
  *   fma         4, 2          4, 4          9, 2
  *
- * Part of a vector is a predicate, and costs what all of it does.
+ * A predicated operation costs the same as one on a full vector.
  */
 #include <arm_sve.h>
 #include <stddef.h>
@@ -24,8 +24,8 @@
 #endif
 
 #define V_LANES (__ARM_FEATURE_SVE_BITS / 32)
-#define V_MASKED 0
-#define V_TYPED 1 /* each type has loops of its own */
+#define V_MASKED 0 /* v_load_n needs 0 < n < V_LANES */
+#define V_TYPED 1 /* each 16-bit type has loops of its own */
 #define V_FIXED __attribute__((arm_sve_vector_bits(__ARM_FEATURE_SVE_BITS)))
 typedef svfloat32_t v_f32 V_FIXED;
 typedef svuint32_t v_u32 V_FIXED;
@@ -73,25 +73,26 @@ static inline void v_store_n(float *p, v_f32 v, size_t n)
     svst1_f32(v_first(n), p, v);
 }
 
-/* Zero from lane n on. */
+/* Zeroes the lanes from n on. */
 static inline v_f32 v_keep_n(v_f32 v, size_t n)
 {
     return svsel_f32(v_first(n), v, v_zero());
 }
 
-/* The first n lanes of a, then those of b. */
-static inline v_f32 v_join_n(v_f32 a, v_f32 b, size_t n)
+/* Takes the first n lanes of a, and the others of b. */
+static inline v_f32 v_blend_n(v_f32 a, v_f32 b, size_t n)
 {
     return svsel_f32(v_first(n), a, b);
 }
 
-/* A plain store: whether going past the caches helps is yet to be measured on ARM. */
+/* A plain store: it has not been measured whether non-temporal stores help on ARM. */
 static inline void v_stream(float *p, v_f32 v)
 {
     svst1_f32(v_all(), p, v);
 }
 
-/* Twice as many values of 16 bits: a pair of vectors, each value in a lane of 32 bits, as loads and stores take it. */
+/* 16-bit values, as many as a pair of vectors of floats has, each in a 32-bit lane: loads and stores widen and narrow.
+ */
 typedef struct {
     v_u32 half[2];
 } v_u16;
@@ -132,7 +133,7 @@ static inline void v_stream_u16(uint16_t *p, v_u16 v)
     v_store_u16(p, v);
 }
 
-/* Conversions with the bits of element.h. */
+/* These conversions give the bits of those of element.h. */
 static inline void v_of_bf16(v_f32 *pair, v_u16 h)
 {
     for (int i = 0; i < 2; i++)
@@ -166,11 +167,11 @@ static inline v_u16 v_to_f16(const v_f32 *pair)
 }
 
 /*
- * Starts to bring a cache line to the first cache, or to the second: for a stream of reads alone, as the first has too
- * few places for lines that take long. Macros, as gcc takes a function that does nothing else for one without effect.
+ * Prefetch a cache line to L1 or L2. Streams of reads alone use L2, as L1 has too few line fill buffers for the latency
+ * of memory. These are macros, as gcc removes calls of a function that only prefetches.
  */
-#define v_fetch(p) __builtin_prefetch(p, 0, 3)
-#define v_fetch_far(p) __builtin_prefetch(p, 0, 2)
+#define v_prefetch(p) __builtin_prefetch(p, 0, 3)
+#define v_prefetch_l2(p) __builtin_prefetch(p, 0, 2)
 
 static inline void v_stream_end(void)
 {
@@ -191,13 +192,13 @@ static inline v_f32 v_mul(v_f32 a, v_f32 b)
     return a * b;
 }
 
-/* a + b, on whichever ports are the less busy. */
+/* A plain add, as additions and multiplications share their ports. */
 static inline v_f32 v_accumulate(v_f32 a, v_f32 b)
 {
     return v_add(a, b);
 }
 
-/* !(z <= low) && !(z >= high): where z lies between bounds, of which NaN is none, or is NaN. */
+/* !(z <= low) && !(z >= high): true if z lies between the bounds or is NaN; a NaN is no bound. */
 static inline v_mask v_inside(v_f32 z, v_f32 low, v_f32 high)
 {
     const v_mask all = v_all();
@@ -209,13 +210,13 @@ static inline v_f32 v_select(v_mask m, v_f32 a, v_f32 b)
     return svsel_f32(m, a, b);
 }
 
-/* In each lane, its bit. */
+/* Each lane has its own bit set. */
 static inline v_u32 v_lane_bits(void)
 {
     return svlsl_u32_x(v_all(), svdup_n_u32(1), svindex_u32(0, 1));
 }
 
-/* A bit a lane, the first lane's the lowest. */
+/* One bit per lane; that of the first lane is the lowest. */
 static inline uint32_t v_bits(v_mask m)
 {
     return (uint32_t)svaddv_u32(m, v_lane_bits());
@@ -226,7 +227,7 @@ static inline v_mask v_of_bits(uint32_t bits)
     return svcmpne_n_u32(v_all(), svand_n_u32_x(v_all(), v_lane_bits(), bits), 0);
 }
 
-/* z < limit ? limit : z, and z > limit ? limit : z: z where either is NaN. */
+/* z < limit ? limit : z, and z > limit ? limit : z: the result is z if either is NaN. */
 static inline v_f32 v_max(v_f32 z, v_f32 limit)
 {
     return svsel_f32(svcmplt_f32(v_all(), z, limit), limit, z);
@@ -253,7 +254,7 @@ static inline v_f32 v_abs(v_f32 a)
 #define v_log1p(a) Sleef_finz_log1pfx_u10sve(a)
 #define v_tanh(a) Sleef_finz_tanhfx_u35sve(a)
 #ifdef __ELF__
-/* clang does not mark what is called with vectors of SVE: its first call, bound late, would lose their upper parts. */
+/* clang does not mark calls that pass SVE vectors: lazy binding would clobber their upper parts in the first call. */
 __asm__(".variant_pcs Sleef_finz_expfx_u10sve\n"
         ".variant_pcs Sleef_finz_expm1fx_u10sve\n"
         ".variant_pcs Sleef_finz_log1pfx_u10sve\n"
@@ -261,8 +262,8 @@ __asm__(".variant_pcs Sleef_finz_expfx_u10sve\n"
 #endif
 #endif
 
-/* The sum of a tile's 32 lanes: lane i + lane i+16, then i + i+8, i + i+4, i + i+2, i + i+1. */
-static inline float v_fold(const v_f32 *tile)
+/* Reduces a tile's 32 lanes to one: adds lane i + lane i+16, then i + i+8, i + i+4, i + i+2, i + i+1. */
+static inline float v_reduce(const v_f32 *tile)
 {
     enum { VECTORS = 32 / V_LANES };
     v_f32 t[VECTORS];
