@@ -5,8 +5,6 @@
 
 #include <stdint.h>
 
-#include "prefix.h"
-
 #include "../include/bnorm/bnorm.h"
 #include "../kernels/element.h"
 #include "../kernels/kernels.h"
