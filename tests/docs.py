@@ -27,9 +27,7 @@ kernels = re.findall(r"^KERNEL\((\w+),", read("kernels/kernels.def"), re.M)
 listed = re.findall(r"^\| `(\w+)` \|", read("kernels/README.md"), re.M)
 check(kernels and kernels == listed, f"kernels/README.md lists {listed}, kernels.def has {kernels}")
 check(read("examples/quickstart.c").strip() in read("README.md"), "README.md does not show examples/quickstart.c")
-version = re.search(r'BNORM_VERSION "(.*)"', read("include/bnorm/version.h"))[1]
-numbers = re.findall(r"^#define BNORM_VERSION_\w+ (\d+)$", read("include/bnorm/version.h"), re.M)
-check(version == ".".join(numbers), "version.h contradicts itself")
+version = ".".join(re.findall(r"^#define BNORM_VERSION_\w+ (\d+)$", read("include/bnorm/version.h"), re.M))
 check(f"## {version}" in read("CHANGELOG.md"), f"CHANGELOG.md has no entry for {version}")
 tensor_kernels = {kernel for kernel in kernels if kernel.startswith(("sum_", "map_"))}
 isas = ", ".join(sorted(path.stem for path in (root / "kernels/isa").glob("*.c")))
