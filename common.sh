@@ -39,7 +39,7 @@ need() {
 # may_install PACKAGE...: --yes and a CI allow it; else whoever sits at the terminal is asked.
 may_install() {
     local answer='' package
-    echo "missing packages, which apt would install with what they need: $*"
+    echo "missing packages, which apt would install with what they need: $*" >&2
     [[ -z ${BNORM_YES-}${CI-} ]] || return 0
     if [[ -t 0 ]]; then
         read -r -p 'Install them? [y/N] ' answer || true
