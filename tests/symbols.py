@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""The shared library exports what bnorm.h declares, and nothing else; the static one has no name without a prefix.
+"""The shared library exports what bnorm.h declares, and nothing else; the static one what bnorm/prefix.h lists.
 
 usage: symbols.py SOURCE_ROOT PREFIX NM LIBRARY...
 """
