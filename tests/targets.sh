@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # shellcheck shell=bash
-# The targets of cross/: the packages that each takes, the ISAs that must run there; and those of this machine.
+# The targets of cross/: the packages that each takes, and the ISAs that must run there.
 
 vector_packages=(python3-onnx libonnx-testdata)
 # What the optional libraries are for.
@@ -12,14 +12,6 @@ emulation_packages=(qemu-user-static)
 cpu_has() {
     local flag
     for flag; do grep -qm 1 -E "^(flags|Features).* $flag( |\$)" /proc/cpuinfo || return 1; done
-}
-
-# The ISAs that must run on this machine, so that one which silently drops out is noticed.
-expected_isas() {
-    ! cpu_has avx512f avx512cd avx512bw avx512dq avx512vl || echo avx512
-    ! cpu_has avx2 fma || echo avx2
-    ! cpu_has asimd || echo neon
-    echo scalar
 }
 
 # need_target NAME: the packages of a target of cross/. Debian 12 itself does not exist for riscv64, so that all take
