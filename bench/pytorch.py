@@ -35,7 +35,7 @@ def load(directory):
     for path in openmp:
         ctypes.CDLL(path, ctypes.RTLD_GLOBAL)
     library = ctypes.CDLL(os.path.join(directory, "libbnorm.so"), ctypes.RTLD_GLOBAL)
-    executors = ctypes.CDLL(os.path.join(directory, "libbnorm-openmp.so"))
+    executors = ctypes.CDLL(os.path.join(directory, "integrations", "libbnorm-openmp.so"))
     executors.bnorm_openmp_executor.restype = b.Executor
     executors.bnorm_openmp_executor.argtypes = [ctypes.c_size_t]
     library.bnorm_version.restype = library.bnorm_isa.restype = ctypes.c_char_p
@@ -124,7 +124,7 @@ def compare(layer, operation, fused, rounds):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("directory", help="where libbnorm.so and libbnorm-openmp.so are")
+    parser.add_argument("directory", help="where bnorm was built")
     parser.add_argument("--layers", default=r"resnet50\.[a-z0-9]+$", metavar="REGEX", help="of shapes.csv, as set.name")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=15)

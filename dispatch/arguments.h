@@ -3,8 +3,6 @@
 #ifndef BNORM_DISPATCH_ARGUMENTS_H
 #define BNORM_DISPATCH_ARGUMENTS_H
 
-#include "prefix.h"
-
 #include "../include/bnorm/bnorm.h"
 #include "../kernels/element.h"
 #include "../kernels/kernels.h"

@@ -3,8 +3,6 @@
 #ifndef BNORM_DISPATCH_COEFFICIENTS_H
 #define BNORM_DISPATCH_COEFFICIENTS_H
 
-#include "prefix.h"
-
 #include "../kernels/kernels.h"
 
 /* From statistics that are given, and from those that training saved. */

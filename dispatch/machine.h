@@ -3,8 +3,6 @@
 #ifndef BNORM_DISPATCH_MACHINE_H
 #define BNORM_DISPATCH_MACHINE_H
 
-#include "prefix.h"
-
 #include "../kernels/kernels.h"
 
 /* The BNORM_CPU_ bits of this CPU, whose registers the operating system saves. */

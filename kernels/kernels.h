@@ -264,16 +264,6 @@ enum {
 #define BNORM_SLEEF_NEEDS(cpu) BNORM_CPU_NONE
 #endif
 
-#ifdef BNORM_PREFIX /* bnorm/prefix.h */
-#define bnorm_kernels_scalar BNORM_PREFIXED(bnorm_kernels_scalar)
-#define bnorm_kernels_avx2 BNORM_PREFIXED(bnorm_kernels_avx2)
-#define bnorm_kernels_avx512 BNORM_PREFIXED(bnorm_kernels_avx512)
-#define bnorm_kernels_neon BNORM_PREFIXED(bnorm_kernels_neon)
-#define bnorm_kernels_sve128 BNORM_PREFIXED(bnorm_kernels_sve128)
-#define bnorm_kernels_sve256 BNORM_PREFIXED(bnorm_kernels_sve256)
-#define bnorm_kernels_sve512 BNORM_PREFIXED(bnorm_kernels_sve512)
-#endif
-
 extern const bnorm_kernels bnorm_kernels_scalar;
 extern const bnorm_kernels bnorm_kernels_avx2;
 extern const bnorm_kernels bnorm_kernels_avx512;

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""The shared library exports what bnorm.h declares, and nothing else; the static one has no name without a prefix.
+"""The shared library exports what bnorm.h declares, and nothing else; the static one what bnorm/prefix.h lists.
 
 usage: symbols.py SOURCE_ROOT PREFIX NM LIBRARY...
 """
@@ -29,23 +29,22 @@ def read(path):
     return pathlib.Path(root, path).read_text(encoding="utf-8")
 
 
-def prefixed(path):
-    return set(re.findall(r"^#define (bnorm_\w+) BNORM_PREFIXED\(\1\)$", read(path), re.M))
-
-
+listed = set(re.findall(r"^#define (bnorm_\w+) BNORM_PREFIXED\(\1\)$", read("include/bnorm/prefix.h"), re.M))
 declared = {path.stem: set(re.findall(r"^BNORM_API [^;]*?\b(bnorm_\w+)\(", path.read_text(encoding="utf-8"), re.M))
             for path in pathlib.Path(root, "include/bnorm").glob("*.h")}
 optional = {path.stem for path in pathlib.Path(root, "integrations").glob("*.c")}
 exported = set().union(*(names for header, names in declared.items() if header not in optional))
-interface = prefixed("include/bnorm/prefix.h")
-check(exported and interface == set().union(*declared.values()),
-      f"bnorm/prefix.h differs from what the headers declare: {interface ^ set().union(*declared.values())}")
+interface = set().union(*declared.values())
+# Of which a machine has some.
+tables = set(re.findall(r"^extern const bnorm_kernels (\w+);", read("kernels/kernels.h"), re.M))
+check(exported and interface <= listed, f"not in bnorm/prefix.h: {interface - listed}")
 for library in libraries:
     if library.endswith(".a"):
         names = names_in(library, "-g")
-        known = interface | prefixed("dispatch/prefix.h") | prefixed("kernels/kernels.h")
-        unknown = {name for name in names if not name.startswith(prefix) or name[len(prefix):] not in known}
-        check(names and not unknown, f"not in bnorm/prefix.h, dispatch/prefix.h or kernels/kernels.h: {unknown}")
+        unknown = {name for name in names if not name.startswith(prefix) or name[len(prefix):] not in listed}
+        check(names and not unknown, f"not in bnorm/prefix.h: {unknown}")
+        gone = listed - interface - tables - {name[len(prefix):] for name in names}
+        check(tables and not gone, f"in bnorm/prefix.h, and nowhere else: {gone}")
     elif library.endswith(".so") or ".so." in library:
         # musl's start files, which are linked into every library, do not hide theirs.
         names = names_in(library, "-D") - {"_init", "_fini"}

@@ -1,0 +1,33 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# ./run bench: builds the benchmark, measures, and prints the table.
+source "$(dirname "$0")/../common.sh"
+
+filter='' json=build/bench.json packages=("${build_packages[@]}" libbenchmark-dev) options=() flags=() status=0
+peers=0 built=$PWD/build/peers/prefix usual='/f32/(resnet50|mobilenet_v2)\.'
+while (($#)); do
+    case $1 in
+    --peers) peers=1 usual='/(onednn(-avx2)?|avx2|avx512|neon)/' ;;
+    -D*) options+=("$1") ;;
+    --filter) filter=${2:?--filter needs a regular expression}; shift ;;
+    --json) json=$(cd "$called_from" && realpath -m "${2:?--json needs a file}"); shift ;;
+    *) flags+=("$1") ;;
+    esac
+    shift
+done
+if ((peers)) && [[ "${options[*]}" != *-Donednn_prefix=* ]]; then
+    [[ -e $built || $onednn_package ]] || bench/peers.sh
+    if [[ -e $built ]]; then
+        options+=("-Donednn_prefix=$built")
+    else
+        options+=(-Donednn_prefix=) packages+=("$onednn_package")
+    fi
+fi
+need "${packages[@]}"
+configure build "${options[@]}"
+meson compile -C build bnorm-bench
+rm -f "$json"
+build/bench/bnorm-bench --benchmark_filter="${filter:-$usual}" --benchmark_out="$json" --benchmark_out_format=json \
+    "${flags[@]}" || status=$?
+[[ ! -s $json ]] || python3 bench/report.py "$json"
+exit "$status" # a row that failed is in the table, and fails the run
