@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # ./run mca: the inner loops on ARM cores, as LLVM models them.
-source "$(dirname "$0")/../common.sh"
+source "$(dirname "$0")/../tests/common.sh"
 source tests/targets.sh
 
 target=aarch64

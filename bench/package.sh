@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # ./run package: one static benchmark for 64-bit ARM Linux and Android.
-source "$(dirname "$0")/../common.sh"
+source "$(dirname "$0")/../tests/common.sh"
 source tests/targets.sh
 
 dir=build/package prefix=$PWD/build/package/prefix

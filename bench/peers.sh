@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # ./run peers [RELEASE]: builds oneDNN, of which batch norm alone, from the source package of a Debian release.
-source "$(dirname "$0")/../common.sh"
+source "$(dirname "$0")/../tests/common.sh"
 
 dir=build/peers others='convolution|_conv_|deconv|inner_product|pool|lrn|softmax|resampling|shuffle|prelu|reduction'
 others+='|(layer|group|instance)_norm|br[dg][eg]mm|uni_reorder|rnn/|matmul/'

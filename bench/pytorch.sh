@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # ./run pytorch PYTHON: compares with the PyTorch of that Python.
-source "$(dirname "$0")/../common.sh"
+source "$(dirname "$0")/../tests/common.sh"
 
 python=${1:?a Python that has PyTorch}
 [[ $python != */* ]] || python=$(cd "$called_from" && realpath -s "$python") # a virtual environment's is a link

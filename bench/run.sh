@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # ./run bench: builds the benchmark, measures, and prints the table.
-source "$(dirname "$0")/../common.sh"
+source "$(dirname "$0")/../tests/common.sh"
 
 filter='' json=build/bench.json packages=("${build_packages[@]}" libbenchmark-dev) options=() flags=() status=0
 peers=0 built=$PWD/build/peers/prefix usual='/f32/(resnet50|mobilenet_v2)\.'

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # ./run docs: makes the pages of the interface from the headers, and fails where something has no words.
-source "$(dirname "$0")/../common.sh"
+source "$(dirname "$0")/../tests/common.sh"
 
 need doxygen
 rm -rf build/docs

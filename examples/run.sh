@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # ./run example: trains a small network with batch norm and without, and draws the losses.
-source "$(dirname "$0")/../common.sh"
+source "$(dirname "$0")/../tests/common.sh"
 
 need "${build_packages[@]}" gnuplot-nox
 configure build

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # ./run abi: what the shared library promises to programs, against the record of this version.
-source "$(dirname "$0")/../common.sh"
+source "$(dirname "$0")/common.sh"
 
 # write_abi SOURCE DIR FILE: what the shared library of a source tree, built in DIR, promises to programs.
 write_abi() {

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # ./run format: formats the sources, or with --check says what differs.
-source "$(dirname "$0")/../common.sh"
+source "$(dirname "$0")/common.sh"
 
 how=(-i)
 [[ ${1-} != --check ]] || how=(--dry-run --Werror)

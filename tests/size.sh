@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # ./run size: what each option takes or leaves: the loops of each ISA by type, and two libraries with their limits.
-source "$(dirname "$0")/../common.sh"
+source "$(dirname "$0")/common.sh"
 
 # build_size DIR OPTION...: the shared library from nothing, stripped
 build_size() {

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # ./run systems: compiles, without linking, for 64-bit ARM systems that are not to be had here.
-source "$(dirname "$0")/../common.sh"
+source "$(dirname "$0")/common.sh"
 
 musl=(-nostdlibinc -isystem "/usr/include/$(uname -m)-linux-musl") compiled=0
 need clang musl-dev mingw-w64-common

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # ./run tree RELEASE COMMAND...: runs the command in a bare tree of a Debian release, as root. What is mounted in the tree is
 # seen by the command alone, and gone with it, whatever happens.
-source "$(dirname "$0")/../common.sh"
+source "$(dirname "$0")/common.sh"
 
 tree=$PWD/build/tree-${1:?a release} kept=()
 ((EUID == 0)) || { skip tree 'only root can make and enter a tree'; exit; }

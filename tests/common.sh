@@ -7,7 +7,7 @@ set -euo pipefail
 export PATH=/usr/bin:/bin:/usr/sbin:/sbin LC_ALL=C.UTF-8 PYTHONNOUSERSITE=1
 unset PYTHONPATH
 called_from=$PWD
-cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")"
+cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 
 # What differs between releases. Ubuntu 24.04 has the packages of the same names; nothing was tried there.
 release=$(. /etc/os-release && echo "${VERSION_CODENAME-}")
