@@ -16,7 +16,7 @@ typedef enum operation {
     FROZEN,
     FROZEN_RELU,
     EPILOGUES,
-    OPERATION_COUNT = EPILOGUES + 33
+    OPERATION_COUNT = EPILOGUES + 33 /* job.c sees to it that the list is as long */
 } operation;
 
 const char *operation_name(operation op);
@@ -35,12 +35,14 @@ enum { STATISTICS = 5 };
 
 /* What a call is given and gives, in plain [batch][channels][points] order. */
 typedef struct result {
+    buffers taken; /* all of it: to be given back */
     float *y; /* or dx */
     float *dresidual;
     float *statistics[STATISTICS]; /* running mean and var, saved mean, low and rstd; or dgamma and dbeta */
 } result;
 
 typedef struct job {
+    buffers taken; /* its arrays */
     bnorm_shape shape;
     operation op;
     /* gamma, beta, old running statistics and gradients to add to, and dy of the class of x; else the defaults */
@@ -85,11 +87,9 @@ job job_new(const bnorm_shape *shape, input_class class, uint64_t seed, operatio
 /* The same on the same data, all in floats; it shares what the first one owns. */
 job job_in_floats(const job *j);
 bool is_typed(const job *j);
-void job_free(job *j);
 /* Makes the call in guarded buffers; checks its status and that nothing but the outputs was written. */
 result perform(const job *j, const way *w);
 /* What floats gave becomes what the types of the job must give. */
 void result_round(result *r, const job *j);
-void result_free(result *r);
 
 #endif

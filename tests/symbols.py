@@ -9,15 +9,9 @@ import re
 import subprocess
 import sys
 
+from tap import check, finish, skip
+
 root, prefix, nm, *libraries = sys.argv[1:]
-passed = failed = skipped = 0
-
-
-def check(right, what):
-    global passed, failed
-    passed, failed = passed + right, failed + (not right)
-    if not right:
-        print(f"FAILED: {what}")
 
 
 def names_in(library, *options):
@@ -37,21 +31,21 @@ declared = {path.stem: set(re.findall(r"^BNORM_API [^;]*?\b(bnorm_\w+)\(", path.
             for path in pathlib.Path(root, "include/bnorm").glob("*.h")}
 interface = prefixed("include/bnorm/prefix.h")
 check(declared["bnorm"] and interface == set().union(*declared.values()),
-      f"bnorm/prefix.h differs from what the headers declare: {interface ^ set().union(*declared.values())}")
+      "bnorm/prefix.h has what the headers declare", f"apart from {interface ^ set().union(*declared.values())}")
 for library in libraries:
     if library.endswith(".a"):
         names = names_in(library, "-g")
         known = interface | prefixed("dispatch/prefix.h") | prefixed("kernels/kernels.h")
         unknown = {name for name in names if not name.startswith(prefix) or name[len(prefix):] not in known}
-        check(names and not unknown, f"not in bnorm/prefix.h, dispatch/prefix.h or kernels/kernels.h: {unknown}")
+        check(names and not unknown, "every name of the static library is prefixed",
+              f"not in bnorm/prefix.h, dispatch/prefix.h or kernels/kernels.h: {unknown}")
     elif library.endswith(".so") or ".so." in library:
         # musl's start files, which are linked into every library, do not hide theirs.
         names = names_in(library, "-D") - {"_init", "_fini"}
         expected = {prefix + name for name in declared["bnorm"]}
         for name in sorted(names | expected):
-            check(name in names & expected, f"{name} is {'exported' if name in names else 'declared'} only")
+            check(name in names & expected, f"{name} is declared and exported",
+                  f"it is {'exported' if name in names else 'declared'} only")
     else:
-        print(f"# skipped: {library}")
-        skipped += 1
-print(f"symbols: {passed} passed, {failed} failed, {skipped} skipped")
-sys.exit(failed > 0)
+        skip(f"the names of {pathlib.Path(library).name}", "not a library that nm lists the exports of")
+finish()
