@@ -31,7 +31,7 @@ static void crashed(int number)
 {
     print_error("\ncrashed in: ");
     print_error(now.name);
-    print_error(": ");
+    print_error(*now.context ? ": " : "");
     print_error(now.context);
     print_error("\n");
     signal(number, SIG_DFL);
