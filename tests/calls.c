@@ -50,14 +50,14 @@ static void check_ways(const job *j, const result expected[2], const char *name,
     /* The last one starts threads, which is slow: only where all ways are tried. */
     const bnorm_executor executors[] = { { 0 }, executor_backwards(2), executor_backwards(64), executor_threads(3) };
     const size_t executor_count = COUNT_OF(executors) - !all,
-                 count = TUNING_COUNT * 2 * executor_count * SPACING_COUNT * 2;
+                 count = tuning_count * 2 * executor_count * SPACING_COUNT * 2;
     const size_t few = is_backward(j->op) || is_typed(j) ? 1 : 2;
     const bnorm_kernels *kernels;
     for (size_t k = 0; (kernels = bnorm_kernels_at(k)) != NULL; k++)
         for (size_t i = 0; i < (all ? count : few) && operation_runs(j->op, kernels); i++) {
             size_t n = all ? i : random_below(r, count);
-            way w = { .kernels = kernels, .tuning = tunings[n % TUNING_COUNT] };
-            n /= TUNING_COUNT;
+            way w = { .kernels = kernels, .tuning = tunings[n % tuning_count] };
+            n /= tuning_count;
             w.in_place = n % 2;
             w.executor = n / 2 % executor_count ? &executors[n / 2 % executor_count] : NULL;
             w.in = (spacing)(n / 2 / executor_count % SPACING_COUNT);
@@ -100,7 +100,7 @@ static void check_shape(size_t batch, size_t channels, size_t points, size_t blo
                         random_state *r)
 {
     check_case("%zux%zux%zu, block %zu, %s", batch, channels, points, block, input_name(class));
-    for (int op = 0; op < OPERATION_COUNT; op++)
+    for (int op = 0; op < operation_count; op++)
         for (int parameters = 0; parameters < 2; parameters++) {
             /* Variants differ from others in little: a sixth of those without an activation of their own will do. */
             const bool variant = op > BACKWARD;
@@ -154,7 +154,7 @@ int main(int argc, char **argv)
         for (size_t c = 0; c < COUNT_OF(long_classes); c++)
             check_shape(long_shapes[i][0], long_shapes[i][1], long_shapes[i][2], long_shapes[i][3], long_classes[c],
                         false, &r);
-    for (int op = 0; op < OPERATION_COUNT; op++)
+    for (int op = 0; op < operation_count; op++)
         if (!operation_runs((operation)op, bnorm_kernels_at(bnorm_isa_count() - 1))) {
             check_case("%s", operation_name((operation)op));
             check_skip("no SLEEF, or none for portable C on this CPU");

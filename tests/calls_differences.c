@@ -85,7 +85,7 @@ static void check_seed_of(operation op, uint64_t seed)
 
 void check_differences(void)
 {
-    for (int op = 0; op < OPERATION_COUNT; op++) {
+    for (int op = 0; op < operation_count; op++) {
         if (!is_backward((operation)op))
             continue;
         check_case("%s, central differences", operation_name((operation)op));

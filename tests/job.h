@@ -8,16 +8,9 @@
 #include "tensor.h"
 
 /* Calls, and what is fused behind them: those from EPILOGUES on have a name each in job.c. */
-typedef enum operation {
-    INFER,
-    TRAIN,
-    BACKWARD,
-    BACKWARD_RELU,
-    FROZEN,
-    FROZEN_RELU,
-    EPILOGUES,
-    OPERATION_COUNT = EPILOGUES + 33 /* job.c sees to it that the list is as long */
-} operation;
+typedef enum operation { INFER, TRAIN, BACKWARD, BACKWARD_RELU, FROZEN, FROZEN_RELU, EPILOGUES } operation;
+
+extern const int operation_count;
 
 const char *operation_name(operation op);
 bool is_training(operation op);
@@ -75,8 +68,8 @@ typedef struct way {
 } way;
 
 /* The tuning of a usual machine, and others that make small tensors take every path of large ones. */
-enum { TUNING_COUNT = 5 };
-extern const bnorm_tuning usual_tuning, *const tunings[TUNING_COUNT];
+extern const bnorm_tuning usual_tuning, *const tunings[];
+extern const size_t tuning_count;
 
 size_t job_elements(const job *j);
 /*

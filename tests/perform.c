@@ -267,56 +267,77 @@ static void check_output(const tensor *t, float *values)
     check(tensor_read(t, values, true), "something beside the elements was written, or padding is not zero");
 }
 
+/* The tensors of a call, some of them in place of others: `to` is y or dx, `to_back` dresidual. */
+typedef struct places {
+    bnorm_shape shape;
+    tensor x, dy, own, added, back;
+    const tensor *to, *to_back, *like; /* the mask is laid out like the last */
+    bool residual, dresidual, writes, mask;
+    memory bits;
+} places;
+
+static void place_tensors(const job *j, const way *w, buffers *owner, places *p)
+{
+    const bnorm_shape *const s = &p->shape;
+    const bnorm_dtype in = s->in.dtype, out = s->out.dtype;
+    const bool backward = is_backward(j->op), in_x = w->in_place && (backward || in == out);
+    const bool in_dy = backward && !in_x && w->in_dy && in == out;
+    const bool dresidual_in_dy = p->dresidual && !in_dy && w->dresidual_in_dy;
+    const bool in_residual = p->residual && w->in_residual && (backward ? p->dresidual && !dresidual_in_dy : !in_x);
+    p->shape.in = layout_of(s, in, w->in);
+    p->shape.out = layout_of(s, out, in_dy || (in_x && !backward) ? w->in : w->out);
+    p->x = tensor_new(owner, s, s->in, w->side, j->x);
+    if (backward)
+        p->dy = tensor_new(owner, s, s->out, w->side, j->dy);
+    if (p->residual)
+        p->added = tensor_new(owner, s, s->out, w->side, j->residual);
+    if (!in_x && !in_dy && (backward || !in_residual))
+        p->own = tensor_new(owner, s, backward ? s->in : s->out, w->side, NULL);
+    if (p->dresidual && !dresidual_in_dy && !in_residual)
+        p->back = tensor_new(owner, s, s->out, w->side, NULL);
+    p->to = in_dy ? &p->dy : in_x ? &p->x : p->own.data ? &p->own : &p->added;
+    p->to_back = dresidual_in_dy ? &p->dy : p->back.data ? &p->back : &p->added;
+    p->like = backward ? &p->dy : p->to;
+    if (p->mask)
+        p->bits = mask_new(owner, p->like, w->side);
+}
+
+/* Outputs are read to r; what is none holds what it held. */
+static void check_tensors(const job *j, buffers *owner, const places *p, result *r)
+{
+    const bool backward = is_backward(j->op);
+    if (p->writes)
+        check_output(p->to, r->y);
+    if (p->dresidual)
+        check_output(p->to_back, r->dresidual);
+    if (p->to != &p->x || !p->writes)
+        check_unchanged(owner, &p->x, j->x);
+    if (backward && (p->to != &p->dy || !p->writes) && p->to_back != &p->dy)
+        check_unchanged(owner, &p->dy, j->dy);
+    if (p->residual && p->to != &p->added && p->to_back != &p->added)
+        check_unchanged(owner, &p->added, j->residual);
+    if (p->mask && !backward)
+        check_mask(owner, j, p->like, is_typed(j) ? j->y : r->y, p->bits);
+}
+
 result perform(const job *j, const way *w)
 {
-    const bool backward = is_backward(j->op), residual = has_residual(j->op);
-    const bool dresidual = backward && residual && !(w->unwanted & NO_DRESIDUAL), writes = !(w->unwanted & NO_DX);
-    const bnorm_dtype in = j->shape.in.dtype, out = j->shape.out.dtype;
-    const bool in_x = w->in_place && (backward || in == out), in_dy = backward && !in_x && w->in_dy && in == out;
-    const bool dresidual_in_dy = dresidual && !in_dy && w->dresidual_in_dy;
-    const bool in_residual = residual && w->in_residual && (backward ? dresidual && !dresidual_in_dy : !in_x);
-    /* Backward, a mask stands in place of the residual. */
-    const bool mask = has_mask(j->op) && w->mask, gives_residual = residual && !(backward && mask);
-    bnorm_shape shape = j->shape;
-    result r = result_new(&shape);
-    shape.in = layout_of(&shape, in, w->in);
-    shape.out = layout_of(&shape, out, in_dy || (in_x && !backward) ? w->in : w->out);
+    const bool backward = is_backward(j->op);
     buffers taken = { NULL };
-    tensor x = tensor_new(&taken, &shape, shape.in, w->side, j->x), dy = { 0 }, own = { 0 }, added = { 0 },
-           back = { 0 };
-    memory bits = { NULL, 0 };
-    if (backward)
-        dy = tensor_new(&taken, &shape, shape.out, w->side, j->dy);
-    if (residual)
-        added = tensor_new(&taken, &shape, shape.out, w->side, j->residual);
-    if (!in_x && !in_dy && (backward || !in_residual))
-        own = tensor_new(&taken, &shape, backward ? shape.in : shape.out, w->side, NULL);
-    if (dresidual && !dresidual_in_dy && !in_residual)
-        back = tensor_new(&taken, &shape, shape.out, w->side, NULL);
-    const tensor *to = in_dy ? &dy : in_x ? &x : own.data ? &own : &added;
-    const tensor *to_back = dresidual_in_dy ? &dy : back.data ? &back : &added, *like = backward ? &dy : to;
-    if (mask) {
-        bits = mask_new(&taken, like, w->side);
-        if (backward)
-            write_mask(j, like, j->y, false, bits.data);
-    }
-    tensors t = { .taken = &taken, .x = x.data, .dy = dy.data, .out = to->data, .mask = bits.data };
-    t.residual = gives_residual ? added.data : NULL;
-    t.dresidual = dresidual ? to_back->data : NULL;
-    bnorm_status status = call(j, w, &shape, &t, &r);
+    result r = result_new(&j->shape);
+    places p = { .shape = j->shape, .residual = has_residual(j->op), .mask = has_mask(j->op) && w->mask };
+    p.dresidual = backward && p.residual && !(w->unwanted & NO_DRESIDUAL);
+    p.writes = !(w->unwanted & NO_DX);
+    place_tensors(j, w, &taken, &p);
+    if (p.mask && backward)
+        write_mask(j, p.like, j->y, false, p.bits.data);
+    tensors t = { .taken = &taken, .x = p.x.data, .dy = p.dy.data, .out = p.to->data, .mask = p.bits.data };
+    /* Backward, a mask stands in place of the residual. */
+    t.residual = p.residual && !(backward && p.mask) ? p.added.data : NULL;
+    t.dresidual = p.dresidual ? p.to_back->data : NULL;
+    const bnorm_status status = call(j, w, &p.shape, &t, &r);
     check(status == BNORM_OK, bnorm_status_string(status));
-    if (writes)
-        check_output(to, r.y);
-    if (dresidual)
-        check_output(to_back, r.dresidual);
-    if (to != &x || !writes)
-        check_unchanged(&taken, &x, j->x);
-    if (backward && (to != &dy || !writes) && to_back != &dy)
-        check_unchanged(&taken, &dy, j->dy);
-    if (residual && to != &added && to_back != &added)
-        check_unchanged(&taken, &added, j->residual);
-    if (mask && !backward)
-        check_mask(&taken, j, like, is_typed(j) ? j->y : r.y, bits);
+    check_tensors(j, &taken, &p, &r);
     give_back(&taken);
     return r;
 }

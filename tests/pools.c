@@ -48,7 +48,7 @@ int main(int argc, char **argv)
                 const bnorm_executor executor = pool_new(width);
                 check(executor.width == width, "not the width that was asked for");
                 w.executor = &executor;
-                w.tuning = tunings[width % TUNING_COUNT];
+                w.tuning = tunings[width % tuning_count];
                 result r = perform(&j, &w);
                 check(same_bits(r.y, serial.y, job_elements(&j)), "y has other bits than on one thread");
                 for (int i = 0; training && i < STATISTICS; i++)
