@@ -88,59 +88,91 @@ static size_t index_of(const bnorm_shape *s, size_t c, size_t i)
     return (i / s->points * s->channels + c) * s->points + i % s->points;
 }
 
-/* Against the gradients by their definition, from the exact statistics and the slope at the z of the forward call. */
-static void check_gradients(const job *j, const result *r, size_t c, input_class class)
+/* The gradients of a channel by their definition, from the exact statistics and the slope at the z of the forward call.
+ */
+typedef struct exact_channel {
+    size_t count;
+    long double *h, *dy, factor;
+    oracle_gradients g;
+    /* A computed slope is off by so much, for all values of a constant channel alike; and so are the sums. */
+    long double slope_error, dbeta_error, dgamma_error;
+} exact_channel;
+
+static exact_channel exact_gradients(buffers *owner, const job *j, size_t c)
 {
     const bnorm_shape *s = &j->shape;
-    const size_t count = s->batch * s->points;
-    buffers taken = { NULL };
-    long double *h = take_zeros(&taken, 2 * count * sizeof(*h)), *dy = h + count, largest = 0;
-    /* A computed slope is off by so much, for all values of a constant channel alike. */
-    long double slope_error = 0, dbeta_error = 0, dgamma_error = 0;
-    oracle_moments m = { (long double)j->mean[c], (long double)j->var[c], 0 };
     const bnorm_epilogue e = epilogue_of(j->op);
-    bool dresidual_right = true;
+    exact_channel x = { .count = s->batch * s->points };
+    oracle_moments m = { (long double)j->mean[c], (long double)j->var[c], 0 };
     if (!is_frozen(j->op))
         m = oracle_channel(j->x, s->batch, s->channels, s->points, c);
     if (e.activation > BNORM_ACT_HARD_SIGMOID)
-        slope_error = 3e-7L * fmaxl(1, fabsl((long double)e.alpha));
-    for (size_t i = 0; i < count; i++) {
-        size_t at = index_of(s, c, i);
-        h[i] = oracle_value(j->x[at], m, j->epsilon, 1.0f, 0.0f);
-        dy[i] = (long double)j->dy[at] * oracle_slope(&e, (long double)j->y[at]);
-        dbeta_error += slope_error * fabsl((long double)j->dy[at]);
-        dgamma_error += slope_error * fabsl((long double)j->dy[at] * h[i]);
-        if (has_residual(j->op))
-            dresidual_right = dresidual_right && beyond_rounding(r->dresidual[at], dy[i], s->out.dtype) <=
-                                                     1e-6L * fabsl((long double)j->dy[at]) + 1e-38L;
+        x.slope_error = 3e-7L * fmaxl(1, fabsl((long double)e.alpha));
+    x.h = take_zeros(owner, 2 * x.count * sizeof(*x.h));
+    x.dy = x.h + x.count;
+    for (size_t i = 0; i < x.count; i++) {
+        const size_t at = index_of(s, c, i);
+        x.h[i] = oracle_value(j->x[at], m, j->epsilon, 1.0f, 0.0f);
+        x.dy[i] = (long double)j->dy[at] * oracle_slope(&e, (long double)j->y[at]);
+        x.dbeta_error += x.slope_error * fabsl((long double)j->dy[at]);
+        x.dgamma_error += x.slope_error * fabsl((long double)j->dy[at] * x.h[i]);
     }
-    check(dresidual_right, "dresidual is off");
-    const oracle_gradients g = oracle_sums(h, dy, count), none = { 0, 0, 0, 0 };
-    const oracle_gradients sums = is_frozen(j->op) ? none : g;
-    const long double factor =
-        (j->with_parameters ? (long double)j->gamma[c] : 1) / sqrtl(m.var + (long double)j->epsilon);
-    const long double rms = g.dbeta_size / sqrtl((long double)count), mean = g.dbeta / (long double)count;
-    const long double size =
-        fabsl(factor) * (!e.activation && !is_frozen(j->op) ? sqrtl(fmaxl(rms * rms - mean * mean, 0)) : rms);
-    for (size_t i = 0; i < count; i++) {
-        long double exact = factor * oracle_dx(h[i], dy[i], sums, count);
-        long double error = beyond_rounding(r->y[index_of(s, c, i)], exact, s->in.dtype);
-        error -= fabsl(factor * slope_error * (long double)j->dy[index_of(s, c, i)]);
-        long double terms = fabsl(factor * (dy[i] - sums.dbeta / (long double)count));
+    x.g = oracle_sums(x.h, x.dy, x.count);
+    x.factor = (j->with_parameters ? (long double)j->gamma[c] : 1) / sqrtl(m.var + (long double)j->epsilon);
+    return x;
+}
+
+static void check_dresidual(const job *j, const result *r, size_t c, const exact_channel *x)
+{
+    bool right = true;
+    for (size_t i = 0; i < x->count && has_residual(j->op); i++) {
+        const size_t at = index_of(&j->shape, c, i);
+        right = right && beyond_rounding(r->dresidual[at], x->dy[i], j->shape.out.dtype) <=
+                             1e-6L * fabsl((long double)j->dy[at]) + 1e-38L;
+    }
+    check(right, "dresidual is off");
+}
+
+static void check_dx(const job *j, const result *r, size_t c, const exact_channel *x, double *kept)
+{
+    const oracle_gradients none = { 0, 0, 0, 0 }, sums = is_frozen(j->op) ? none : x->g;
+    const long double count = (long double)x->count, rms = x->g.dbeta_size / sqrtl(count), mean = x->g.dbeta / count;
+    const bool centered = !epilogue_of(j->op).activation && !is_frozen(j->op);
+    const long double size = fabsl(x->factor) * (centered ? sqrtl(fmaxl(rms * rms - mean * mean, 0)) : rms);
+    long double largest = 0;
+    for (size_t i = 0; i < x->count; i++) {
+        const size_t at = index_of(&j->shape, c, i);
+        const long double exact = x->factor * oracle_dx(x->h[i], x->dy[i], sums, x->count);
+        const long double error = beyond_rounding(r->y[at], exact, j->shape.in.dtype) -
+                                  fabsl(x->factor * x->slope_error * (long double)j->dy[at]);
+        const long double terms = fabsl(x->factor * (x->dy[i] - sums.dbeta / count));
         largest = fmaxl(largest, error / fmaxl(fmaxl(1, size), fmaxl(fabsl(exact), terms)));
     }
-    note_worst(&worst[class].dx, largest);
+    note_worst(kept, largest);
     check(largest <= 4e-6L, "dx is off");
-    const long double dgamma = g.dgamma + (j->with_parameters ? (long double)j->gamma[c] : 0);
-    const long double dbeta = g.dbeta + (j->with_parameters ? (long double)j->beta[c] : 0);
-    const long double dgamma_off = fabsl((long double)r->statistics[0][c] - dgamma) - dgamma_error;
-    const long double dbeta_off = fabsl((long double)r->statistics[1][c] - dbeta) - dbeta_error;
-    long double error = dgamma_off / fmaxl(1, fmaxl(fabsl(dgamma), g.dgamma_size));
-    note_worst(&worst[class].dgamma, error);
-    check(error <= 4e-6L, "dgamma is off");
-    error = dbeta_off / fmaxl(1, fmaxl(fabsl(dbeta), g.dbeta_size));
-    note_worst(&worst[class].dbeta, error);
-    check(error <= 4e-6L, "dbeta is off");
+}
+
+/* A sum that was added to what was there, if anything was. */
+static void check_sum(float got, long double exact, const float *before, long double error, long double size,
+                      double *kept, const char *what)
+{
+    exact += before ? (long double)*before : 0;
+    const long double off = (fabsl((long double)got - exact) - error) / fmaxl(1, fmaxl(fabsl(exact), size));
+    note_worst(kept, off);
+    check(off <= 4e-6L, what);
+}
+
+static void check_gradients(const job *j, const result *r, size_t c, input_class class)
+{
+    buffers taken = { NULL };
+    const exact_channel x = exact_gradients(&taken, j, c);
+    const bool added = j->with_parameters;
+    check_dresidual(j, r, c, &x);
+    check_dx(j, r, c, &x, &worst[class].dx);
+    check_sum(r->statistics[0][c], x.g.dgamma, added ? &j->gamma[c] : NULL, x.dgamma_error, x.g.dgamma_size,
+              &worst[class].dgamma, "dgamma is off");
+    check_sum(r->statistics[1][c], x.g.dbeta, added ? &j->beta[c] : NULL, x.dbeta_error, x.g.dbeta_size,
+              &worst[class].dbeta, "dbeta is off");
     give_back(&taken);
 }
 
