@@ -6,7 +6,6 @@
  */
 #include <float.h>
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "check.h"
@@ -48,7 +47,7 @@ static const float thresholds[] = { 0,          FLT_MIN, 0x1p-24f,   0.25f,     
 enum {
     SPREAD = 1 << 16,
     NEAR = 1 << 9, /* half of them negative */
-    INPUTS = 2 * SPREAD + NEAR * (int)(sizeof(thresholds) / sizeof(*thresholds))
+    INPUTS = 2 * SPREAD + NEAR * (int)(COUNT_OF(thresholds))
 };
 
 static float x[INPUTS], ones[INPUTS], portable[2][INPUTS], got[2][INPUTS];
@@ -63,7 +62,7 @@ static void fill(void)
     }
     for (uint32_t i = 0; i < SPREAD; i++, n++) /* what activations are for */
         x[n] = (float)(random_uniform(&r) * 40 - 20);
-    for (size_t t = 0; t < sizeof(thresholds) / sizeof(*thresholds); t++)
+    for (size_t t = 0; t < COUNT_OF(thresholds); t++)
         for (uint32_t i = 0; i < NEAR; i++, n++) {
             memcpy(&center, thresholds + t, sizeof(center));
             bits = (center + i / 2 - NEAR / 4) ^ i << 31;
@@ -133,7 +132,7 @@ static void check_errors(size_t a, const bnorm_epilogue *e, bool table)
     check(worst <= activations[a].error, "more than its bound");
     check_context("the slope of %s at %a errs by %.5g", activations[a].name, (double)slope_x, slope);
     check(slope <= activations[a].slope_error, "more than its bound");
-    check_context("%s", activations[a].name);
+    check_context("special values");
     check(special, "NaN did not stay, or Inf did not give the limit");
 }
 
@@ -153,29 +152,28 @@ static void check_activation(size_t a, bool table)
     const size_t scalar = bnorm_isa_count() - 1;
     bnorm_epilogue e = activations[a].epilogue;
     e.struct_size = sizeof(e);
-    check_context("%s", activations[a].name);
+    check_case("%s", activations[a].name);
     bnorm_status status = compute(bnorm_kernels_at(scalar), &e, portable[0], portable[1]);
     if (status == BNORM_ERROR_UNSUPPORTED) {
-        char why[128];
-        snprintf(why, sizeof(why), "%s: no SLEEF, or none for portable C on this CPU", activations[a].name);
-        check_skip(why);
+        check_skip("no SLEEF, or none for portable C on this CPU");
         return;
     }
     check(status == BNORM_OK, bnorm_status_string(status));
+    check_errors(a, &e, table);
     for (size_t k = 0; k < scalar && k < check_isa_count(); k++) {
+        check_case("%s, %s", activations[a].name, bnorm_kernels_at(k)->name);
         check(compute(bnorm_kernels_at(k), &e, got[0], got[1]) == BNORM_OK, "a call failed");
         check_same(bnorm_kernels_at(k), activations[a].name, got[0], portable[0]);
         check_same(bnorm_kernels_at(k), "the slope", got[1], portable[1]);
     }
-    check_errors(a, &e, table);
 }
 
 int main(int argc, char **argv)
 {
     const bool table = argc == 2 && strcmp(argv[1], "--table") == 0;
-    check_start(table ? 1 : argc, argv, "activations");
+    check_start(table ? 1 : argc, argv);
     fill();
-    for (size_t a = 0; a < sizeof(activations) / sizeof(*activations); a++)
+    for (size_t a = 0; a < COUNT_OF(activations); a++)
         check_activation(a, table);
     return check_finish();
 }

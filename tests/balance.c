@@ -3,7 +3,6 @@
  * How evenly the work of a call is cut: kernels that only count the elements they are given, on an executor that adds
  * them up for each task and hands the tasks, in their order, to whichever of `width` threads is free first.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "check.h"
@@ -81,6 +80,7 @@ static float *x, *dy, *y;
 
 /* Of a call. */
 typedef struct memory {
+    buffers taken;
     float *channels[2];
     void *workspace;
     size_t size;
@@ -113,15 +113,13 @@ static double balance(const bnorm_shape *shape, bnorm_operation op, size_t width
     memory m = { .size = 0 };
     check(shape->batch * lanes * shape->points <= MOST_ELEMENTS, "a shape is too large");
     for (int i = 0; i < 2; i++)
-        m.channels[i] = calloc(shape->channels, sizeof(float));
+        m.channels[i] = take_zeros(&m.taken, shape->channels * sizeof(float));
     bnorm_workspace_size_on(&machine, shape, op, &executor, &m.size);
-    m.workspace = malloc(m.size);
+    m.workspace = take_zeros(&m.taken, m.size);
     work = 0;
     const bnorm_status status = call(&machine, shape, op, &m, &executor);
     check(status == BNORM_OK, bnorm_status_string(status));
-    for (int i = 0; i < 2; i++)
-        free(m.channels[i]);
-    free(m.workspace);
+    give_back(&m.taken);
     s.sum += work; /* what no task did was done by one thread */
     s.longest += work;
     return (double)s.sum / (double)width / (double)s.longest;
@@ -144,30 +142,35 @@ static const struct {
                { "odd.c1", 1, 1, 1000003 },
                { "one image, few channels", 1, 3, 65536 } };
 
+static const size_t widths[] = { 2, 8, 64 };
+
+static void check_balance(size_t i, bnorm_operation op, size_t block)
+{
+    const bnorm_shape shape = bnorm_blocked(shapes[i].batch, shapes[i].channels, shapes[i].points, block);
+    double part[COUNT_OF(widths)];
+    check_case("%s %s, block %zu", operations[op], shapes[i].name, block);
+    for (size_t w = 0; w < COUNT_OF(widths); w++) {
+        check_context("%zu threads", widths[w]);
+        part[w] = balance(&shape, op, widths[w]);
+        check(part[w] >= least(widths[w]), "threads wait for each other");
+    }
+    check_note("%.2f %.2f %.2f", part[0], part[1], part[2]);
+}
+
 int main(int argc, char **argv)
 {
-    static const size_t widths[] = { 2, 8, 64 };
-    check_start(argc, argv, "balance");
+    check_start(argc, argv);
     check_note("the part of %zu, %zu and %zu threads' time in which they have work", widths[0], widths[1], widths[2]);
-    x = calloc(MOST_ELEMENTS, sizeof(*x));
-    dy = calloc(MOST_ELEMENTS, sizeof(*dy));
-    y = calloc(MOST_ELEMENTS, sizeof(*y));
-    for (size_t i = 0; i < sizeof(shapes) / sizeof(*shapes); i++) {
+    buffers taken = { NULL };
+    x = take_zeros(&taken, MOST_ELEMENTS * sizeof(*x));
+    dy = take_zeros(&taken, MOST_ELEMENTS * sizeof(*dy));
+    y = take_zeros(&taken, MOST_ELEMENTS * sizeof(*y));
+    for (size_t i = 0; i < COUNT_OF(shapes); i++) {
         const size_t blocks[] = { 1, shapes[i].channels, 16 };
         for (int op = BNORM_OP_INFER; op <= BNORM_OP_BACKWARD; op++)
-            for (int b = 0; b < 3; b++) {
-                const bnorm_shape shape =
-                    bnorm_blocked(shapes[i].batch, shapes[i].channels, shapes[i].points, blocks[b]);
-                double part[3];
-                for (int w = 0; w < 3; w++) {
-                    check_context("%s %s, block %zu, %zu threads", operations[op], shapes[i].name, blocks[b],
-                                  widths[w]);
-                    part[w] = balance(&shape, (bnorm_operation)op, widths[w]);
-                    check(part[w] >= least(widths[w]), "threads wait for each other");
-                }
-                check_note("%-24s %-8s block %-4zu  %.2f %.2f %.2f", shapes[i].name, operations[op], blocks[b], part[0],
-                           part[1], part[2]);
-            }
+            for (size_t b = 0; b < COUNT_OF(blocks); b++)
+                check_balance(i, (bnorm_operation)op, blocks[b]);
     }
+    give_back(&taken);
     return check_finish();
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "buffer.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -51,21 +52,51 @@ static void release(void *pages, size_t bytes)
 }
 #endif
 
-buffer buffer_new(size_t bytes, flush side)
+/* Plain memory follows its header; guarded memory has none beside it. */
+typedef struct buffer {
+    struct buffer *before;
+    void *pages; /* or NULL */
+    size_t bytes; /* of the pages */
+    max_align_t data[];
+} buffer;
+
+static buffer *link_new(buffers *owner, size_t bytes)
 {
-    const size_t page = page_size(), inner = (bytes + page - 1) / page * page;
-    buffer b = { .bytes = bytes, .pages_bytes = inner + 2 * page };
-    b.pages = guarded_pages(page, inner);
-    if (!b.pages) {
-        perror("buffer_new");
+    buffer *b = calloc(1, sizeof(*b) + bytes);
+    if (!b) {
+        perror("tests/buffer.c");
         exit(1);
     }
-    b.data = (char *)b.pages + page + (side == FLUSH_END ? inner - bytes : 0);
+    b->before = owner->last;
+    owner->last = b;
     return b;
 }
 
-void buffer_free(buffer *b)
+void *take_zeros(buffers *owner, size_t bytes)
 {
-    release(b->pages, b->pages_bytes);
-    b->pages = b->data = NULL;
+    return link_new(owner, bytes)->data;
+}
+
+void *take_guarded(buffers *owner, size_t bytes, flush side)
+{
+    const size_t page = page_size(), inner = (bytes + page - 1) / page * page;
+    buffer *b = link_new(owner, 0);
+    b->bytes = inner + 2 * page;
+    b->pages = guarded_pages(page, inner);
+    if (!b->pages) {
+        perror("tests/buffer.c");
+        exit(1);
+    }
+    return (char *)b->pages + page + (side == FLUSH_END ? inner - bytes : 0);
+}
+
+void give_back(buffers *owner)
+{
+    while (owner->last) {
+        buffer *b = owner->last;
+        owner->last = b->before;
+        if (b->pages)
+            release(b->pages, b->bytes);
+        free(b);
+    }
 }

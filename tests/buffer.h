@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Buffers between two pages that may not be touched, flush with the one after or the one before. */
+/* The memory of a test: whatever it takes has one owner, which gives all of it back at once. */
 #ifndef BNORM_TESTS_BUFFER_H
 #define BNORM_TESTS_BUFFER_H
 
@@ -7,14 +7,15 @@
 
 typedef enum flush { FLUSH_END, FLUSH_START } flush;
 
-typedef struct buffer {
-    void *data;
-    size_t bytes;
-    void *pages;
-    size_t pages_bytes;
-} buffer;
+/* All zeros to begin with. */
+typedef struct buffers {
+    struct buffer *last;
+} buffers;
 
-buffer buffer_new(size_t bytes, flush side);
-void buffer_free(buffer *b);
+/* Between two pages that may not be touched, flush with the one after or the one before. */
+void *take_guarded(buffers *owner, size_t bytes, flush side);
+/* Zeros, aligned for any type. */
+void *take_zeros(buffers *owner, size_t bytes);
+void give_back(buffers *owner);
 
 #endif

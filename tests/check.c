@@ -12,45 +12,54 @@
 
 #include "bnorm/bnorm.h"
 
-static const char *program;
-static unsigned long long passed, failed, skipped;
+/* Of the case, and of all before. */
+static struct {
+    char name[256], context[512], skipped[256];
+    unsigned long long passed, failed;
+} now;
+static unsigned long long points, failed_points, checks;
 static uint64_t seed = 20261123;
 static bool best_only;
-static char context[512];
+
+static void print_error(const char *text)
+{
+    const ssize_t written = write(STDERR_FILENO, text, strlen(text));
+    (void)written;
+}
 
 static void crashed(int number)
 {
-    static const char before[] = "\ncrashed in: ", after[] = "\n";
-    ssize_t written = write(STDERR_FILENO, before, sizeof(before) - 1);
-    written += write(STDERR_FILENO, context, strlen(context));
-    written += write(STDERR_FILENO, after, sizeof(after) - 1);
-    (void)written;
+    print_error("\ncrashed in: ");
+    print_error(now.name);
+    print_error(*now.context ? ": " : "");
+    print_error(now.context);
+    print_error("\n");
     signal(number, SIG_DFL);
     raise(number);
 }
 
-typedef struct {
-    char names[128];
-} isa_list;
-
-static isa_list list_isas(size_t count, const char *separator)
+/* The ISAs that run here, with commas between them; without SVE if that is not wanted. */
+static void list_isas(char *list, size_t size, bool sve)
 {
-    isa_list list = { "" };
-    for (size_t i = 0; i < count; i++) {
-        strncat(list.names, i ? separator : "", sizeof(list.names) - strlen(list.names) - 1);
-        strncat(list.names, bnorm_isa_name(i), sizeof(list.names) - strlen(list.names) - 1);
-    }
-    return list;
+    *list = '\0';
+    for (size_t i = 0; i < bnorm_isa_count(); i++)
+        if (sve || strcmp(bnorm_isa_name(i), "sve") != 0) {
+            strncat(list, *list ? "," : "", size - strlen(list) - 1);
+            strncat(list, bnorm_isa_name(i), size - strlen(list) - 1);
+        }
 }
 
-static void require(const char *names)
+/* Whether SVE runs depends on the length of vectors, too, of which lists of a CPU's features say nothing. */
+static void require(const char *names, bool exactly)
 {
-    const isa_list running = list_isas(bnorm_isa_count(), ",");
-    check_context("--require=%s: %s run here", names, running.names);
-    check(strcmp(running.names, names) == 0, "not the ISAs that should run");
+    char running[128];
+    list_isas(running, sizeof(running), exactly || strstr(names, "sve"));
+    check_case("the ISAs that run are %s", names);
+    check_context("%s", running);
+    check(strcmp(running, names) == 0, "others run");
 }
 
-void check_start(int argc, char **argv, const char *name)
+void check_start(int argc, char **argv)
 {
     static const struct option options[] = { { "seed", required_argument, NULL, 's' },
                                              { "require", required_argument, NULL, 'r' },
@@ -64,45 +73,83 @@ void check_start(int argc, char **argv, const char *name)
         SIGBUS,
 #endif
     };
+    const char *required = NULL, *usual = getenv("BNORM_REQUIRE");
     int option;
-    program = name;
-    for (size_t i = 0; i < sizeof(signals) / sizeof(*signals); i++)
+    for (size_t i = 0; i < COUNT_OF(signals); i++)
         signal(signals[i], crashed);
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
         if (option == 's')
             seed = strtoull(optarg, NULL, 0);
         else if (option == 'r')
-            require(optarg);
+            required = optarg;
         else if (option == 'b')
             best_only = true;
         else
             exit(2);
     }
-    check_note("%s --seed=%llu, bnorm %s", program, (unsigned long long)seed, bnorm_version());
+    check_note("--seed=%llu, bnorm %s", (unsigned long long)seed, bnorm_version());
+    if (required || (usual && *usual))
+        require(required ? required : usual, required != NULL);
+}
+
+static void print_point(bool ok, const char *name, const char *skipped)
+{
+    points++;
+    failed_points += !ok;
+    printf("%sok %llu - %s%s%s\n", ok ? "" : "not ", points, name, *skipped ? " # SKIP " : "", skipped);
+    fflush(stdout); /* a crash must not take it along */
+}
+
+static void end_case(void)
+{
+    const bool checked = now.passed || now.failed;
+    checks += now.passed + now.failed;
+    if (!*now.name)
+        return;
+    if (!checked && !*now.skipped)
+        check_note("nothing was checked");
+    if (checked && *now.skipped)
+        check_note("skipped: %s", now.skipped);
+    print_point(!now.failed && (checked || *now.skipped), now.name, checked ? "" : now.skipped);
+}
+
+void check_case(const char *format, ...)
+{
+    va_list arguments;
+    end_case();
+    memset(&now, 0, sizeof(now));
+    va_start(arguments, format);
+    vsnprintf(now.name, sizeof(now.name), format, arguments);
+    va_end(arguments);
 }
 
 void check_context(const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(context, sizeof(context), format, arguments);
+    vsnprintf(now.context, sizeof(now.context), format, arguments);
     va_end(arguments);
 }
 
 bool check(bool ok, const char *what)
 {
-    enum { SHOWN = 30 };
-    if (ok)
-        passed++;
-    else if (++failed <= SHOWN)
-        printf("FAILED: %s: %s\n", context, what);
+    enum { SHOWN = 10 };
+    if (!*now.name)
+        check_case("outside of cases");
+    if (ok) {
+        now.passed++;
+    } else if (++now.failed <= SHOWN) {
+        check_note("%s%s%s", now.context, *now.context ? ": " : "", what);
+        fflush(stdout);
+    } else if (now.failed == SHOWN + 1) {
+        check_note("and more");
+    }
     return ok;
 }
 
 void check_skip(const char *why)
 {
-    skipped++;
-    printf("# skipped: %s\n", why);
+    snprintf(now.skipped, sizeof(now.skipped), "%s", why);
 }
 
 void check_note(const char *format, ...)
@@ -120,17 +167,12 @@ size_t check_isa_count(void)
     return best_only ? 1 : bnorm_isa_count();
 }
 
-void check_note_isas(void)
-{
-    check_note("ISAs: %s", list_isas(check_isa_count(), " ").names);
-}
-
 int check_finish(void)
 {
-    printf("%s: %llu passed, %llu failed, %llu skipped\n", program, passed, failed, skipped);
-    if (failed || passed + skipped == 0)
-        return 1;
-    return passed ? 0 : 77;
+    end_case();
+    check_note("%llu checks", checks);
+    printf("1..%llu%s%s\n", points, points || !*now.skipped ? "" : " # SKIP ", points ? "" : now.skipped);
+    return failed_points || (!points && !*now.skipped);
 }
 
 uint64_t check_seed(void)

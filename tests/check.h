@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Counting checks, reporting what failed and where, and the summary line that each test program ends with. */
+/*
+ * A test program prints TAP: each named case is a point, in which checks are counted. What fails is told before the
+ * point, on lines that begin with "# ".
+ */
 #ifndef BNORM_TESTS_CHECK_H
 #define BNORM_TESTS_CHECK_H
 
@@ -13,24 +16,27 @@
 #define PRINTF_LIKE
 #endif
 
+#define COUNT_OF(array) (sizeof(array) / sizeof(*(array)))
+
 /*
  * Reads --seed=N; --require=ISA[,ISA...], the ISAs that must run here, all of them and best first; --best, where only
- * the best of them is to be compared with portable C. Has crashes name the context that they happened in.
+ * the best of them is to be compared with portable C. Without --require, BNORM_REQUIRE in the environment says the
+ * same, if it is there; SVE may then run unasked. Has crashes name the case and the context that they happened in.
  */
-void check_start(int argc, char **argv, const char *program);
-/* What is being checked from here on; printed with each failure. */
+void check_start(int argc, char **argv);
+/* Begins a case, and ends the one before. Without a single check, a case fails, unless it was skipped. No '#' in it. */
+void check_case(const char *format, ...) PRINTF_LIKE;
+/* What of the case is being checked from here on; printed with each failure. */
 void check_context(const char *format, ...) PRINTF_LIKE;
 /* Counts one check. */
 bool check(bool passed, const char *what);
-/* Counts one check that cannot run here. */
+/* The case, or what is left of it, cannot run here; before the first case: the program cannot. */
 void check_skip(const char *why);
 /* Prints a line of information. */
 void check_note(const char *format, ...) PRINTF_LIKE;
 /* How many ISAs a test goes through, from the best on. */
 size_t check_isa_count(void);
-/* Prints the line "# ISAs: ..." of these, by which ./run knows that a test went through them. */
-void check_note_isas(void);
-/* Prints the summary; returns the exit code: 0, 1 after a failure or if nothing ran, 77 if all was skipped. */
+/* Ends the last case and prints the plan; returns the exit code: 1 after a failure or without a case. */
 int check_finish(void);
 
 /* The seed of this run. */

@@ -4,7 +4,6 @@
  * by portable C's conversions and through a kernel of each ISA that computes nothing else.
  */
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "buffer.h"
@@ -39,8 +38,9 @@ static void convert(const bnorm_kernels *kernels, const void *x, bnorm_dtype fro
 static void write_shifts(const bnorm_kernels *kernels, const float *values, void *y, bnorm_dtype type, size_t count,
                          bool stream, bool fast)
 {
-    uint16_t *const x = calloc(count, sizeof(*x));
-    float *const zeros = calloc(2 * count, sizeof(*zeros)), *const ones = zeros + count;
+    buffers taken = { NULL };
+    uint16_t *const x = take_zeros(&taken, count * sizeof(*x));
+    float *const zeros = take_zeros(&taken, 2 * count * sizeof(*zeros)), *const ones = zeros + count;
     for (size_t i = 0; i < count; i++)
         ones[i] = 1.0f;
     const bnorm_rows r = { .job = { .stream = stream,
@@ -57,27 +57,25 @@ static void write_shifts(const bnorm_kernels *kernels, const float *values, void
                            .y_stride = count };
     kernels->map_rows(&r);
     kernels->store_fence();
-    free(x);
-    free(zeros);
+    give_back(&taken);
 }
 
 static void check_reading(bnorm_dtype type)
 {
-    buffer halves = buffer_new(VALUES * sizeof(uint16_t), FLUSH_END),
-           read = buffer_new(VALUES * sizeof(float), FLUSH_END);
-    uint16_t *const h = halves.data;
-    const float *const values = read.data;
+    buffers taken = { NULL };
+    uint16_t *const h = take_guarded(&taken, VALUES * sizeof(*h), FLUSH_END);
+    float *const values = take_guarded(&taken, VALUES * sizeof(*values), FLUSH_END);
     const bnorm_kernels *kernels;
     bool right = true;
     for (size_t i = 0; i < VALUES; i++)
         h[i] = (uint16_t)i;
     for (size_t i = 0; i < VALUES; i++)
         right = right && same_bits(&(float){ bnorm_element(h, type, i) }, &(float){ of_half(type, h[i]) }, 1);
-    check_context("%s, one at a time", type_name(type));
+    check_case("%s is read one at a time", type_name(type));
     check(right, "a value is read wrongly");
     for (size_t k = 0; (kernels = bnorm_kernels_at(k)) != NULL; k++) {
-        check_context("%s, %s", type_name(type), kernels->name);
-        convert(kernels, h, type, read.data, BNORM_DTYPE_F32, VALUES, false);
+        check_case("%s is read, %s", type_name(type), kernels->name);
+        convert(kernels, h, type, values, BNORM_DTYPE_F32, VALUES, false);
         right = true;
         for (size_t i = 0; i < VALUES; i++) {
             const float exact = of_half(type, h[i]);
@@ -86,14 +84,13 @@ static void check_reading(bnorm_dtype type)
         }
         check(right, "a value is read wrongly");
     }
-    buffer_free(&halves);
-    buffer_free(&read);
+    give_back(&taken);
 }
 
 /* Of each 16-bit value, what lies around it and around the middle between it and the next, and all kinds of NaN. */
-static float *hard_to_write(bnorm_dtype type, size_t *count)
+static float *hard_to_write(buffers *owner, bnorm_dtype type, size_t *count)
 {
-    float *values = malloc((VALUES * AROUND + RANDOM) * sizeof(*values));
+    float *values = take_zeros(owner, (VALUES * AROUND + RANDOM) * sizeof(*values));
     random_state r = { check_seed() };
     *count = 0;
     for (uint32_t h = 0; h < VALUES; h++) {
@@ -122,31 +119,31 @@ static bool all_written(bnorm_dtype type, const uint16_t *written, const float *
 static void check_writing(bnorm_dtype type)
 {
     size_t count;
-    float *values = hard_to_write(type, &count);
-    buffer halves = buffer_new(count * sizeof(uint16_t), FLUSH_END);
-    const uint16_t *const written = halves.data;
+    buffers taken = { NULL };
+    const float *values = hard_to_write(&taken, type, &count);
+    const size_t bytes = count * sizeof(uint16_t);
+    uint16_t *const written = take_guarded(&taken, bytes, FLUSH_END);
     const bnorm_kernels *kernels;
     bool right = true;
     for (size_t i = 0; i < count; i++)
         right = right && (type == BNORM_DTYPE_BF16 ? bnorm_to_bf16(values[i]) : bnorm_to_f16(values[i])) ==
                              halve(type, values[i]);
-    check_context("%s, one at a time", type_name(type));
+    check_case("%s is written one at a time", type_name(type));
     check(right, "a value is written wrongly");
     for (size_t k = 0; (kernels = bnorm_kernels_at(k)) != NULL; k++)
         for (int stream = 0; stream < 2; stream++) {
-            check_context("%s, %s%s", type_name(type), kernels->name, stream ? ", past the caches" : "");
-            memset(halves.data, 0x5a, halves.bytes);
-            convert(kernels, values, BNORM_DTYPE_F32, halves.data, type, count, stream);
+            check_case("%s is written, %s%s", type_name(type), kernels->name, stream ? ", past the caches" : "");
+            memset(written, 0x5a, bytes);
+            convert(kernels, values, BNORM_DTYPE_F32, written, type, count, stream);
             check(all_written(type, written, values, count, false), "a value is written wrongly");
             for (int fast = 0; fast <= bnorm_runs(BNORM_CPU_AVX512BF16); fast++) {
-                memset(halves.data, 0x5a, halves.bytes);
-                write_shifts(kernels, values, halves.data, type, count, stream, fast);
+                memset(written, 0x5a, bytes);
+                write_shifts(kernels, values, written, type, count, stream, fast);
                 check(all_written(type, written, values, count, true),
                       "by a loop for the type, a value is written wrongly");
             }
         }
-    free(values);
-    buffer_free(&halves);
+    give_back(&taken);
 }
 
 /* On one machine NaNs agree too, sign and payload, on all ISAs. */
@@ -161,7 +158,7 @@ static void check_nans(bnorm_dtype type)
         values[i] = bnorm_float_of_bits((uint32_t)random_bits(&r) | 0x7fc00000);
     convert(bnorm_kernels_at(bnorm_isa_count() - 1), values, BNORM_DTYPE_F32, expected, type, NANS, false);
     for (size_t k = 0; (kernels = bnorm_kernels_at(k)) != NULL; k++) {
-        check_context("%s, NaN, %s", type_name(type), kernels->name);
+        check_case("%s, NaN, %s", type_name(type), kernels->name);
         convert(kernels, values, BNORM_DTYPE_F32, written, type, NANS, false);
         check(memcmp(written, expected, sizeof(written)) == 0, "a NaN has other bits than portable C's");
     }
@@ -169,10 +166,11 @@ static void check_nans(bnorm_dtype type)
 
 int main(int argc, char **argv)
 {
-    check_start(argc, argv, "conversions");
+    check_start(argc, argv);
     for (bnorm_dtype type = BNORM_DTYPE_BF16; type <= BNORM_DTYPE_F16; type++) {
         if (!bnorm_has_type(type)) {
-            check_skip(type_name(type));
+            check_case("%s", type_name(type));
+            check_skip("this build leaves it out");
             continue;
         }
         check_reading(type);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 #endif
 
+#include "buffer.h"
 #include "check.h"
 #include "dispatch/calls.h"
 
@@ -69,7 +70,7 @@ static void check_cpuinfo(void)
 static void check_list(void)
 {
     size_t count = bnorm_isa_count();
-    check_context("the list of ISAs");
+    check_case("the list of ISAs");
     check(count > 0 && strcmp(bnorm_isa_name(count - 1), "scalar") == 0, "portable C is not last");
     check(bnorm_isa_name(count) == NULL && bnorm_isa_name((size_t)-1) == NULL, "the list has no end");
 #ifdef BNORM_HAVE_NEON
@@ -82,7 +83,8 @@ static void check_list(void)
 #ifdef _WIN32
 static void check_environment(void)
 {
-    check_skip("what a process chooses first: there is no fork");
+    check_case("BNORM_ISA");
+    check_skip("there is no fork");
 }
 
 static void check_races(void)
@@ -113,7 +115,7 @@ static bool default_is(const char *expected)
 
 static void check_environment(void)
 {
-    check_context("BNORM_ISA");
+    check_case("BNORM_ISA");
     check(in_child(default_is, NULL, bnorm_isa_name(0)), "the default is not the best");
     for (size_t i = 0; i < bnorm_isa_count(); i++)
         check(in_child(default_is, bnorm_isa_name(i), bnorm_isa_name(i)), "an ISA that runs here was not chosen");
@@ -166,7 +168,7 @@ static bool race_to(const char *expected)
 static void check_races(void)
 {
     enum { RACES = 25 };
-    check_context("%d threads race for the first use", RACERS);
+    check_case("%d threads race for the first use", RACERS);
     for (int i = 0; i < RACES; i++) {
         check(in_child(race_to, NULL, bnorm_isa_name(0)), "not all chose the same");
         check(in_child(race_to, NULL, "scalar"), "bnorm_set_isa was lost");
@@ -179,7 +181,7 @@ static void check_races(void)
 
 static void check_setting(void)
 {
-    check_context("bnorm_set_isa");
+    check_case("bnorm_set_isa");
     for (size_t i = 0; i < bnorm_isa_count(); i++) {
         check(bnorm_set_isa(bnorm_isa_name(i)) == BNORM_OK, "an ISA that runs here was refused");
         check(strcmp(bnorm_isa(), bnorm_isa_name(i)) == 0, "the ISA was not set");
@@ -246,10 +248,11 @@ static void train_across(size_t query, size_t run, const bnorm_shape *shape, con
     size_t size = 0;
     bnorm_set_cache_sizes(query, query);
     check(bnorm_workspace_size(shape, BNORM_OP_TRAIN, NULL, &size) == BNORM_OK, "no size");
-    void *workspace = malloc(size);
+    buffers taken = { NULL };
+    void *workspace = take_zeros(&taken, size);
     bnorm_set_cache_sizes(run, run);
     check(bnorm_train(shape, &p, x, y, workspace, size, NULL) == BNORM_OK, "the workspace was too small");
-    free(workspace);
+    give_back(&taken);
 }
 
 static void check_caches(void)
@@ -258,7 +261,7 @@ static void check_caches(void)
     static const size_t sizes[] = { 1, 4096, 65536, SIZE_MAX };
     static float x[BATCH * CHANNELS * POINTS], y[2][BATCH * CHANNELS * POINTS];
     size_t found_core, found_shared, core, shared;
-    check_context("cache sizes");
+    check_case("cache sizes");
     bnorm_cache_sizes(&found_core, &found_shared);
     bnorm_set_cache_sizes(5, 0);
     bnorm_cache_sizes(&core, &shared);
@@ -270,8 +273,8 @@ static void check_caches(void)
     for (size_t i = 0; i < sizeof(x) / sizeof(*x); i++)
         x[i] = (float)(i * i % 1009);
     const bnorm_shape shape = bnorm_nchw(BATCH, CHANNELS, POINTS);
-    for (int query = 0; query < 4; query++)
-        for (int run = 0; run < 4; run++) {
+    for (size_t query = 0; query < COUNT_OF(sizes); query++)
+        for (size_t run = 0; run < COUNT_OF(sizes); run++) {
             train_across(sizes[query], sizes[run], &shape, x, y[query || run]);
             check(memcmp(y[0], y[query || run], sizeof(y[0])) == 0, "the size of a cache changed a result");
         }
@@ -285,19 +288,21 @@ int main(int argc, char **argv)
     bool emulated = false; /* then /proc/cpuinfo is not that of the CPU, and --require says what runs */
     for (int i = 1; i < argc; i++)
         emulated = emulated || strncmp(argv[i], "--require", 9) == 0;
-    check_start(argc, argv, "dispatch");
-    check_context("/proc/cpuinfo");
-    if (!emulated)
+    check_start(argc, argv);
+    check_case("/proc/cpuinfo");
+    if (emulated)
+        check_skip("it is not that of the emulated CPU");
+    else
         check_cpuinfo();
     check_list();
     check_environment();
     check_races();
     check_setting();
-    check_context("the caches of this system");
-    if (!emulated)
+    check_case("the caches of this system");
+    if (emulated)
+        check_skip("they are not those of the emulated CPU");
+    else
         check_found_caches();
     check_caches();
-    for (size_t i = 0; i < bnorm_isa_count(); i++)
-        check_note("%s runs here", bnorm_isa_name(i));
     return check_finish();
 }

@@ -5,24 +5,24 @@
 set -euo pipefail
 source=$1
 compiler=("${@:2}" -std=c11)
-passed=0 failed=0 skipped=0
+points=0 failed=0
 
 compiles() { "${compiler[@]}" -fsyntax-only "$@" "$source" 2>/dev/null; }
 macros() { "${compiler[@]}" "$@" -dM -E -x c /dev/null 2>/dev/null | grep -E '__(FAST|FINITE|ASSOCIATIVE|RECIPROCAL)_MATH|SIGNED_ZEROS' || true; }
+ok() { points=$((points + 1)); echo "ok $points - $1"; }
+not_ok() { points=$((points + 1)) failed=1; echo "not ok $points - $1"; }
 
-if compiles; then passed=1; else echo "FAILED: does not compile without any"; failed=1; fi
+if compiles; then ok 'compiles without any'; else not_ok 'compiles without any'; fi
 for flags in -ffast-math -ffinite-math-only -fno-signed-zeros -freciprocal-math -funsafe-math-optimizations \
     '-fassociative-math -fno-signed-zeros -fno-trapping-math'; do
     read -r -a each <<<"$flags"
     if [[ $(macros "${each[@]}") == "$(macros)" && $flags != -ffast-math && $flags != -ffinite-math-only ]]; then
-        echo "# skipped: the compiler does not tell of $flags"
-        skipped=$((skipped + 1))
+        ok "refuses $flags # SKIP the compiler does not tell of it"
     elif compiles "${each[@]}"; then
-        echo "FAILED: compiles with $flags"
-        failed=$((failed + 1))
+        not_ok "refuses $flags"
     else
-        passed=$((passed + 1))
+        ok "refuses $flags"
     fi
 done
-echo "flags: $passed passed, $failed failed, $skipped skipped"
-((failed == 0))
+echo "1..$points"
+exit $failed

@@ -3,6 +3,14 @@
 #include "bnorm/bnorm.h"
 #include "bnorm/openmp.h"
 
+#include <stdio.h>
+
+static int point(int number, int right, const char *name)
+{
+    printf("%sok %d - %s\n", right ? "" : "not ", number, name);
+    return right;
+}
+
 int main(void)
 {
     bnorm_shape nchw = bnorm_nchw(2, 3, 4), nhwc = bnorm_nhwc(2, 3, 4);
@@ -18,5 +26,6 @@ int main(void)
     const int values = infer.epsilon == epsilon && train.epsilon == epsilon && train.momentum == momentum &&
                        backward.epsilon == epsilon && !epilogue.residual && !infer.mean && !train.hint &&
                        !backward.dgamma;
-    return shapes && sizes && values ? 0 : 1;
+    printf("1..3\n");
+    return point(1, shapes, "shapes") & point(2, sizes, "sizes of structs") & point(3, values, "defaults") ? 0 : 1;
 }

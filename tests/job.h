@@ -9,16 +9,9 @@
 #include "tensor.h"
 
 /* Calls, and what is fused behind them: those from EPILOGUES on have a name each in job.c. */
-typedef enum operation {
-    INFER,
-    TRAIN,
-    BACKWARD,
-    BACKWARD_RELU,
-    FROZEN,
-    FROZEN_RELU,
-    EPILOGUES,
-    OPERATION_COUNT = EPILOGUES + 33
-} operation;
+typedef enum operation { INFER, TRAIN, BACKWARD, BACKWARD_RELU, FROZEN, FROZEN_RELU, EPILOGUES } operation;
+
+extern const int operation_count;
 
 const char *operation_name(operation op);
 bool is_training(operation op);
@@ -36,12 +29,14 @@ enum { STATISTICS = 5 };
 
 /* What a call is given and gives, in plain [batch][channels][points] order. */
 typedef struct result {
+    buffers taken; /* all of it: to be given back */
     float *y; /* or dx */
     float *dresidual;
     float *statistics[STATISTICS]; /* running mean and var, saved mean, low and rstd; or dgamma and dbeta */
 } result;
 
 typedef struct job {
+    buffers taken; /* its arrays */
     bnorm_shape shape;
     operation op;
     /* gamma, beta, old running statistics and gradients to add to, and dy of the class of x; else the defaults */
@@ -74,8 +69,8 @@ typedef struct way {
 } way;
 
 /* The tuning of a usual machine, and others that make small tensors take every path of large ones. */
-enum { TUNING_COUNT = 5 };
-extern const bnorm_tuning usual_tuning, *const tunings[TUNING_COUNT];
+extern const bnorm_tuning usual_tuning, *const tunings[];
+extern const size_t tuning_count;
 
 size_t job_elements(const job *j);
 /*
@@ -86,11 +81,9 @@ job job_new(const bnorm_shape *shape, input_class class, uint64_t seed, operatio
 /* The same on the same data, all in floats; it shares what the first one owns. */
 job job_in_floats(const job *j);
 bool is_typed(const job *j);
-void job_free(job *j);
 /* Makes the call in guarded buffers; checks its status and that nothing but the outputs was written. */
 result perform(const job *j, const way *w);
 /* What floats gave becomes what the types of the job must give. */
 void result_round(result *r, const job *j);
-void result_free(result *r);
 
 #endif

@@ -13,7 +13,7 @@
 #ifdef _WIN32
 int main(int argc, char **argv)
 {
-    check_start(argc, argv, "masks");
+    check_start(argc, argv);
     check_skip("no signal tells of a store that failed");
     return check_finish();
 }
@@ -100,25 +100,29 @@ static void check_run(const bnorm_kernels *kernels, apply_run *apply, size_t at,
     check(right, "bits were lost");
 }
 
+static void check_way(const bnorm_kernels *kernels, apply_run *apply, bool last)
+{
+    check_case("%s, %s, %s byte", kernels->name, apply == apply_row ? "rows" : "planes", last ? "last" : "first");
+    for (size_t at = 0; at < 8; at++)
+        for (size_t lanes = 1; lanes <= LONGEST - 8; lanes++) {
+            check_context("bits %zu to %zu", at, at + lanes);
+            check_run(kernels, apply, at, lanes, last);
+        }
+}
+
 int main(int argc, char **argv)
 {
-    check_start(argc, argv, "masks");
+    check_start(argc, argv);
     page = (size_t)sysconf(_SC_PAGESIZE);
     pages = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    check_case("two pages of memory");
     if (!check(pages != MAP_FAILED, "no memory"))
         return check_finish();
     signal(SIGSEGV, store_failed);
     signal(SIGBUS, store_failed);
     for (size_t i = 0; i < check_isa_count(); i++)
-        for (size_t at = 0; at < 8; at++)
-            for (size_t lanes = 1; lanes <= LONGEST - 8; lanes++)
-                for (int way = 0; way < 4; way++) {
-                    const bnorm_kernels *kernels = bnorm_kernels_at(i);
-                    check_context("%s, %s, bits %zu to %zu, %s byte", kernels->name, way / 2 ? "rows" : "planes", at,
-                                  at + lanes, way % 2 ? "last" : "first");
-                    check_run(kernels, way / 2 ? apply_row : apply_plane, at, lanes, way % 2);
-                }
-    check_note_isas();
+        for (int way = 0; way < 4; way++)
+            check_way(bnorm_kernels_at(i), way / 2 ? apply_row : apply_plane, way % 2);
     return check_finish();
 }
 #endif

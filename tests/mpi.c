@@ -108,59 +108,47 @@ typedef struct way {
     const bnorm_epilogue *epilogue;
 } way;
 
-static void *workspace_new(const bnorm_shape *shape, bnorm_operation operation, size_t *size)
+static void *workspace_new(buffers *owner, const bnorm_shape *shape, bnorm_operation operation, size_t *size)
 {
     check(bnorm_mpi_workspace_size(shape, operation, NULL, size) == BNORM_OK, "no size of the workspace");
-    return (char *)malloc(*size + 1) + 1; /* no alignment is asked for */
-}
-
-static void workspace_free(void *workspace)
-{
-    free((char *)workspace - 1);
+    return (char *)take_zeros(owner, *size + 1) + 1; /* no alignment is asked for */
 }
 
 static void train_share(const data *d, const bnorm_shape *shape, const way *w, size_t at, outcome *o)
 {
     const bnorm_train_params p = train_params(d, &o->k, w->epilogue);
     tensor x = { 0 }, y = { 0 };
+    buffers taken = { NULL };
     size_t size;
-    void *workspace = workspace_new(shape, BNORM_OP_TRAIN, &size);
+    void *workspace = workspace_new(&taken, shape, BNORM_OP_TRAIN, &size);
     if (shape->batch) {
-        x = tensor_new(shape, shape->in, FLUSH_END, d->x + at);
-        y = w->in_place ? x : tensor_new(shape, shape->out, FLUSH_START, NULL);
+        x = tensor_new(&taken, shape, shape->in, FLUSH_END, d->x + at);
+        y = w->in_place ? x : tensor_new(&taken, shape, shape->out, FLUSH_START, NULL);
     }
     check(bnorm_mpi_train(MPI_COMM_WORLD, shape, &p, x.data, y.data, workspace, size, NULL) == BNORM_OK,
           "training failed");
-    if (shape->batch) {
+    if (shape->batch)
         check(tensor_read(&y, o->y + at, true), "what is not y was written");
-        tensor_free(&y);
-        if (!w->in_place)
-            tensor_free(&x);
-    }
-    workspace_free(workspace);
+    give_back(&taken);
 }
 
 static void backward_share(const data *d, const bnorm_shape *shape, const way *w, size_t at, outcome *o)
 {
     const bnorm_backward_params p = backward_params(d, &o->k, w->epilogue);
     tensor x = { 0 }, dy = { 0 }, dx = { 0 };
+    buffers taken = { NULL };
     size_t size;
-    void *workspace = workspace_new(shape, BNORM_OP_BACKWARD, &size);
+    void *workspace = workspace_new(&taken, shape, BNORM_OP_BACKWARD, &size);
     if (shape->batch) {
-        x = tensor_new(shape, shape->in, FLUSH_END, d->x + at);
-        dy = tensor_new(shape, shape->out, FLUSH_END, d->dy + at);
-        dx = w->in_place ? dy : tensor_new(shape, shape->in, FLUSH_START, NULL);
+        x = tensor_new(&taken, shape, shape->in, FLUSH_END, d->x + at);
+        dy = tensor_new(&taken, shape, shape->out, FLUSH_END, d->dy + at);
+        dx = w->in_place ? dy : tensor_new(&taken, shape, shape->in, FLUSH_START, NULL);
     }
     check(bnorm_mpi_backward(MPI_COMM_WORLD, shape, &p, x.data, dy.data, dx.data, workspace, size, NULL) == BNORM_OK,
           "backward failed");
-    if (shape->batch) {
+    if (shape->batch)
         check(tensor_read(&dx, o->dx + at, true), "what is not dx was written");
-        tensor_free(&x);
-        tensor_free(&dy);
-        if (!w->in_place)
-            tensor_free(&dx);
-    }
-    workspace_free(workspace);
+    give_back(&taken);
 }
 
 /* ---- Comparing ---- */
@@ -261,16 +249,16 @@ static void check_classes(random_state *r)
     };
     static data d;
     static outcome whole;
-    for (size_t c = 0; c < sizeof(classes) / sizeof(*classes); c++)
-        for (size_t i = 0; i < sizeof(ways) / sizeof(*ways); i++) {
+    for (size_t c = 0; c < COUNT_OF(classes); c++)
+        for (size_t i = 0; i < COUNT_OF(ways); i++) {
             way w = ways[i];
             if ((w.in != BNORM_DTYPE_F32 && c > 0) || !bnorm_has_type(w.in))
                 continue;
             w.block = w.block ? w.block : rank % 2 ? 1 : CHANNELS;
             draw_data(&d, classes[c], w.in, w.out, r);
             const share s = draw_share(r);
-            check_context("%s, way %zu, process %d of %d has %zu images", input_name(classes[c]), i, rank, processes,
-                          s.images);
+            check_case("%s, way %zu", input_name(classes[c]), i);
+            check_context("process %d of %d has %zu images", rank, processes, s.images);
             alone(&d, w.epilogue, &whole);
             check_way(&d, &whole, &s, &w);
         }
@@ -285,7 +273,7 @@ static void check_single_values(void)
     bnorm_train_params p = { .struct_size = sizeof(p), .momentum = 1, .running_mean = &mean, .running_var = &var };
     const bnorm_status expected = processes > 1 ? BNORM_OK : BNORM_ERROR_SINGLE_VALUE;
     const float n = (float)processes;
-    check_context("a value in each of %d processes", processes);
+    check_case("a value in each of %d processes", processes);
     check(bnorm_mpi_train(MPI_COMM_WORLD, &shape, &p, &value, &y, workspace, sizeof(workspace), NULL) == expected,
           "another status");
     if (processes > 1)
@@ -293,7 +281,7 @@ static void check_single_values(void)
     shape.batch = rank == processes - 1;
     y = 7;
     mean = var = 5;
-    check_context("one value in %d processes", processes);
+    check_case("one value in %d processes", processes);
     check(bnorm_mpi_train(MPI_COMM_WORLD, &shape, &p, &value, &y, workspace, sizeof(workspace), NULL) ==
                   BNORM_ERROR_SINGLE_VALUE &&
               y == 7 && mean == 5 && var == 5,
@@ -304,7 +292,7 @@ static void check_single_values(void)
           "the biased variance is asked for, and not given");
     shape.batch = 0;
     mean = var = 5;
-    check_context("no value in %d processes", processes);
+    check_case("no value in %d processes", processes);
     check(bnorm_mpi_train(MPI_COMM_WORLD, &shape, &p, NULL, NULL, workspace, sizeof(workspace), NULL) == BNORM_OK &&
               mean == 5 && var == 5,
           "an empty batch is an error, or changed something");
@@ -324,6 +312,7 @@ static void check_failures(void)
     static float x[6 * 4] = { 1, 2, 3 }, y[6 * 4], canary[6 * 4];
     static char workspace[1 << 12];
     const bnorm_shape shape = bnorm_nchw(2, 3, 4);
+    check_case("failures of the last process");
     for (int wrong = 0; wrong < CASES; wrong++)
         for (int backward = 0; backward < 2; backward++) {
             const int here = rank == processes - 1 ? wrong : NOTHING;
@@ -372,7 +361,7 @@ int main(int argc, char **argv)
     MPI_Init(&argc, &argv);
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     MPI_Comm_size(MPI_COMM_WORLD, &processes);
-    check_start(argc, argv, "mpi");
+    check_start(argc, argv);
     if (optind < argc) {
         end(argv[optind]);
         MPI_Finalize();
@@ -382,8 +371,6 @@ int main(int argc, char **argv)
     check_classes(&r);
     check_single_values();
     check_failures();
-    if (rank == 0)
-        check_note_isas();
     const int status = check_finish();
     MPI_Finalize();
     return status;

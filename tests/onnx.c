@@ -55,13 +55,14 @@ static void run_inference(const struct onnx_vector *vector, const tensor *x, con
     check(bnorm_infer(&x->shape, &params, x->data, y->data, NULL) == BNORM_OK, "status");
 }
 
-static void run_training(const struct onnx_vector *vector, const tensor *x, const tensor *y)
+static void run_training(buffers *owner, const struct onnx_vector *vector, const tensor *x, const tensor *y)
 {
     size_t statistics_size = vector->channels * sizeof(float), workspace_size = 0;
     check(bnorm_workspace_size(&x->shape, BNORM_OP_TRAIN, NULL, &workspace_size) == BNORM_OK,
           "status of workspace_size");
-    buffer mean = buffer_new(statistics_size, FLUSH_END), var = buffer_new(statistics_size, FLUSH_END);
-    buffer workspace = buffer_new(workspace_size, FLUSH_END);
+    float *mean = take_guarded(owner, statistics_size, FLUSH_END),
+          *var = take_guarded(owner, statistics_size, FLUSH_END);
+    void *workspace = take_guarded(owner, workspace_size, FLUSH_END);
     bnorm_train_params params = {
         .struct_size = sizeof(params),
         .gamma = vector->gamma,
@@ -69,16 +70,12 @@ static void run_training(const struct onnx_vector *vector, const tensor *x, cons
         .epsilon = vector->epsilon,
         .momentum = 1 - vector->momentum,
         .running_variance = BNORM_VARIANCE_BIASED,
-        .running_mean = memcpy(mean.data, vector->mean, statistics_size),
-        .running_var = memcpy(var.data, vector->var, statistics_size),
+        .running_mean = memcpy(mean, vector->mean, statistics_size),
+        .running_var = memcpy(var, vector->var, statistics_size),
     };
-    check(bnorm_train(&x->shape, &params, x->data, y->data, workspace.data, workspace_size, NULL) == BNORM_OK,
-          "status");
-    check_array("running mean", mean.data, vector->new_mean, vector->channels);
-    check_array("running var", var.data, vector->new_var, vector->channels);
-    buffer_free(&workspace);
-    buffer_free(&var);
-    buffer_free(&mean);
+    check(bnorm_train(&x->shape, &params, x->data, y->data, workspace, workspace_size, NULL) == BNORM_OK, "status");
+    check_array("running mean", mean, vector->new_mean, vector->channels);
+    check_array("running var", var, vector->new_var, vector->channels);
 }
 
 /* Runs one vector in the layout of one block size, on the ISA that is set. */
@@ -86,31 +83,32 @@ static void run_vector(const struct onnx_vector *vector, size_t block)
 {
     bnorm_shape shape = bnorm_blocked(vector->batch, vector->channels, vector->points, block);
     size_t length = vector->batch * vector->channels * vector->points;
-    tensor x = tensor_new(&shape, shape.in, FLUSH_END, vector->x), y = tensor_new(&shape, shape.out, FLUSH_END, NULL);
-    float *got = calloc(length, sizeof(*got));
+    buffers taken = { NULL };
+    tensor x = tensor_new(&taken, &shape, shape.in, FLUSH_END, vector->x);
+    tensor y = tensor_new(&taken, &shape, shape.out, FLUSH_END, NULL);
+    float *got = take_zeros(&taken, length * sizeof(*got));
 
-    check_context("%s, block %zu, %s", vector->name, block, bnorm_isa());
+    check_context("block %zu", block);
     if (vector->training)
-        run_training(vector, &x, &y);
+        run_training(&taken, vector, &x, &y);
     else
         run_inference(vector, &x, &y);
     check(tensor_read(&y, got, true), "padding of y");
     check_array("y", got, vector->y, length);
-    free(got);
-    tensor_free(&y);
-    tensor_free(&x);
+    give_back(&taken);
 }
 
 int main(int argc, char **argv)
 {
-    const size_t vectors = sizeof(onnx_vectors) / sizeof(*onnx_vectors), isas = bnorm_isa_count();
-    check_start(argc, argv, "onnx");
+    const size_t vectors = COUNT_OF(onnx_vectors), isas = bnorm_isa_count();
+    check_start(argc, argv);
     for (size_t isa = 0; isa < isas; isa++) {
-        check_context("%s", bnorm_isa_name(isa));
+        check_case("bnorm_set_isa, %s", bnorm_isa_name(isa));
         check(bnorm_set_isa(bnorm_isa_name(isa)) == BNORM_OK, "status of set_isa");
         for (const struct onnx_vector *vector = onnx_vectors; vector < onnx_vectors + vectors; vector++) {
             const size_t blocks[] = { 1, vector->channels, 4, 16 };
-            for (size_t i = 0; i < sizeof(blocks) / sizeof(*blocks); i++)
+            check_case("%s, %s", vector->name, bnorm_isa());
+            for (size_t i = 0; i < COUNT_OF(blocks); i++)
                 run_vector(vector, blocks[i]);
         }
     }

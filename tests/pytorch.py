@@ -4,14 +4,13 @@
 import ctypes
 import sys
 
+import tap
 from bnorm_ctypes import BACKWARD, TRAIN, BackwardParams, Epilogue, Shape, TrainParams, call, pointer, workspace
 
 try:
     import torch
 except ImportError:
-    print("SKIPPED: this Python has no PyTorch; -Dtorch_python=PYTHON names one that has")
-    print("pytorch: 0 passed, 0 failed, 1 skipped")
-    sys.exit(77)
+    tap.skip_all("this Python has no PyTorch; -Dtorch_python=PYTHON names one that has")
 
 F = torch.nn.functional
 # In the order of bnorm_activation, with alpha and beta.
@@ -22,15 +21,12 @@ ACTIVATIONS = [("identity", lambda z: z, 0, 0), ("relu", torch.relu, 0, 0), ("re
                ("gelu tanh", lambda z: F.gelu(z, approximate="tanh"), 0, 0), ("elu", lambda z: F.elu(z, 1.5), 1.5, 0),
                ("softplus", F.softplus, 0, 0), ("mish", F.mish, 0, 0)]
 KINKS = {"relu": (0,), "relu6": (0, 6), "leaky relu": (0,), "hard-sigmoid": (-3, 3)}  # where the slope jumps
-counts = {True: 0, False: 0}
 
 
-def check(ours, theirs, what):
+def check(ours, theirs, name):
     """Theirs is computed in double: within 4e-6 of max(1, |theirs|), and of the root of a sum's length."""
     right = bool(((ours.double() - theirs).abs() <= 4e-6 * theirs.abs().clamp(min=1)).all())
-    counts[right] += 1
-    if not right:
-        print(f"FAILED: {what}: off by {(ours.double() - theirs).abs().max():.3g}")
+    tap.check(right, name, f"off by {(ours.double() - theirs).abs().max():.3g}")
 
 
 def compare(library, batch, channels, height, width, channels_last, activation, offset):
@@ -91,8 +87,7 @@ def main(path):
                 for offset in (0.0, 1e3):
                     compare(library, *shape, channels_last, activation, offset)
     print(f"# PyTorch {torch.__version__}")
-    print(f"pytorch: {counts[True]} passed, {counts[False]} failed, 0 skipped")
-    sys.exit(counts[False] > 0)
+    tap.finish()
 
 
 if __name__ == "__main__":

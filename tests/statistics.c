@@ -10,14 +10,13 @@
 #include <string.h>
 
 #include "bnorm/bnorm.h"
+#include "buffer.h"
 #include "check.h"
 #include "inputs.h"
 #include "oracle.h"
+#include "statistics.h"
 
 /* ---- The search ---- */
-
-/* Of docs/numerics.md: of any input in range, and of the mean in standard deviations. */
-static const long double proven = 1e-5L, proven_mean = 2e-6L;
 
 enum { MOST_VALUES = 60000, MOST_PERIOD = 100 };
 
@@ -85,153 +84,29 @@ static const uint64_t found[] = { 21874423487, 21313502176 };
 static void search(size_t tries)
 {
     static float x[MOST_VALUES];
-    enum { FOUND = sizeof(found) / sizeof(*found) };
+    buffers taken = { NULL };
     const bnorm_shape most = bnorm_nchw(1, 1, MOST_VALUES);
     size_t size = 0;
     error worst = { 0, 0 };
     uint64_t worst_seed = 0;
-    check_context("bnorm_workspace_size");
+    check_case("the variance of inputs drawn at random");
     check(bnorm_workspace_size(&most, BNORM_OP_TRAIN, NULL, &size) == BNORM_OK, "no workspace");
-    void *workspace = malloc(size);
-    for (size_t i = 0; i < tries + FOUND; i++) {
-        const uint64_t seed = i < FOUND ? found[i] : (check_seed() + i) << 16;
+    void *workspace = take_zeros(&taken, size);
+    for (size_t i = 0; i < tries + COUNT_OF(found); i++) {
+        const uint64_t seed = i < COUNT_OF(found) ? found[i] : (check_seed() + i) << 16;
         check_context("sample(%llu)", (unsigned long long)seed);
         const error e = error_of(x, sample(seed, x), workspace, size);
         check(e.var <= proven, "the variance is off");
-        check(i >= FOUND || e.var > 1.1e-6L, "this was found to be worse");
+        check(i >= COUNT_OF(found) || e.var > 1.1e-6L, "this was found to be worse");
         check(e.mean <= proven_mean, "the mean is off");
         if (e.var > worst.var)
             worst_seed = seed;
         worst.var = fmaxl(worst.var, e.var);
         worst.mean = fmaxl(worst.mean, e.mean);
     }
-    free(workspace);
-    check_note("worst of %zu: variance %.2Le (sample %llu), mean %.2Le standard deviations", tries + FOUND, worst.var,
-               (unsigned long long)worst_seed, worst.mean);
-}
-
-/* ---- The numbers of the proof, in units of 2^-24 ---- */
-
-enum { GROUP = 16, CHUNK = 128, FOLDS = 5, EPOCHS = 8 };
-
-typedef struct square_matrix {
-    double m[EPOCHS][EPOCHS];
-} square_matrix;
-
-/* How often the j-th term of a lane is rounded on its way to the sum of a chunk of so many super-rows. */
-static double roundings(size_t rows, size_t j)
-{
-    const size_t groups = (rows + GROUP - 1) / GROUP, group = j / GROUP, place = j % GROUP;
-    const size_t terms = rows - group * GROUP < GROUP ? rows - group * GROUP : GROUP;
-    const size_t in_group = terms - (place ? place : 1), in_chunk = groups - (group ? group : 1);
-    return (double)(1 + in_group + in_chunk + FOLDS);
-}
-
-/* The largest mean of c² / (alpha - c - 2), and of c², of all lengths of a chunk. */
-static void chunk_constants(double alpha, double *beta, double *mean_square)
-{
-    *beta = *mean_square = 0;
-    for (size_t rows = 1; rows <= CHUNK; rows++) {
-        double quotients = 0, squares = 0;
-        for (size_t j = 0; j < rows; j++) {
-            const double c = roundings(rows, j);
-            quotients += c * c / (alpha - c - 2);
-            squares += c * c;
-        }
-        *beta = fmax(*beta, quotients / (double)rows);
-        *mean_square = fmax(*mean_square, squares / (double)rows);
-    }
-}
-
-/* Adds weight * n * f fT, in coordinates in which m2 is the sum of squares; n are the lengths of epochs. */
-static void add_square(square_matrix *a, const double *f, const double *n, double weight)
-{
-    for (int i = 0; i < EPOCHS; i++)
-        for (int k = 0; k < EPOCHS; k++)
-            a->m[i][k] += weight * f[i] * f[k] / sqrt(n[i] * n[k]);
-}
-
-/* No eigenvalue is larger than the norm of a power, its root. */
-static double largest_eigenvalue(square_matrix a)
-{
-    double logarithm = 0, power = 1;
-    for (int squaring = 0; squaring < 10; squaring++, power *= 2) {
-        square_matrix product = { { { 0 } } };
-        double norm = 0;
-        for (int i = 0; i < EPOCHS * EPOCHS; i++)
-            norm += (&a.m[0][0])[i] * (&a.m[0][0])[i];
-        norm = sqrt(norm);
-        logarithm += log(norm) / power;
-        for (int i = 0; i < EPOCHS; i++)
-            for (int j = 0; j < EPOCHS; j++)
-                for (int k = 0; k < EPOCHS; k++)
-                    product.m[i][k] += a.m[i][j] / norm * (a.m[j][k] / norm);
-        a = product;
-    }
-    return exp(logarithm + log(8.0) / power);
-}
-
-/* What the error of m2 is at most, relative to it; clipped: bits of the epochs whose m2' was negative. */
-static double worst_quotient(const double *n, double alpha, double beta, double mean_square, unsigned clipped)
-{
-    const double gamma = 10; /* 2ab <= gamma * a² + b² / gamma */
-    square_matrix a = { { { 0 } } };
-    double before = 0;
-    for (int e = 0; e < EPOCHS; before += n[e++]) {
-        double own[EPOCHS] = { 0 }, pivot[EPOCHS] = { 0 }, apart[EPOCHS];
-        own[e] = 1;
-        pivot[0] = e == 0;
-        for (int k = 0; k < e; k++)
-            pivot[k] = n[k] / before;
-        for (int k = 0; k < EPOCHS; k++)
-            apart[k] = own[k] - pivot[k];
-        if (clipped >> e & 1) {
-            add_square(&a, own, n, gamma * n[e]);
-            add_square(&a, apart, n, mean_square / gamma * n[e]);
-        } else {
-            add_square(&a, apart, n, alpha * n[e]);
-            add_square(&a, pivot, n, beta * n[e]);
-        }
-    }
-    return fmax(largest_eigenvalue(a), alpha);
-}
-
-/* Each epoch is as long as all before, or nearly; `code` has for each whether a bit more, and the last may be shorter.
- */
-static void epoch_lengths(unsigned code, double last, double *n)
-{
-    double before = n[0] = 1, uneven = 0.1;
-    for (int e = 1; e < EPOCHS; e++, uneven /= 2, code /= 3) {
-        n[e] = before * (1 + ((double)(code % 3) - 1) * uneven) * (e + 1 < EPOCHS ? 1 : last);
-        before += n[e];
-    }
-}
-
-static void check_proof(void)
-{
-    static const double lasts[] = { 1, 0.5, 0.25, 0.05 };
-    enum { CODES = 2187 };
-    const double alpha = 53;
-    double beta, mean_square, n[EPOCHS], exact = 0, rounded = 0, clipped = 0;
-    chunk_constants(alpha, &beta, &mean_square);
-    /* A pivot that is off by 1/64 of d. */
-    const double most = 64.0 / 63 * 64 / 63, more_alpha = (alpha + beta * 65 / 4096) * most, more_beta = beta * 65 / 64;
-    for (unsigned code = 0; code < CODES; code++)
-        for (size_t l = 0; l < sizeof(lasts) / sizeof(*lasts); l++) {
-            epoch_lengths(code, lasts[l], n);
-            exact = fmax(exact, worst_quotient(n, alpha, beta, mean_square, 0));
-            rounded = fmax(rounded, worst_quotient(n, more_alpha, more_beta, mean_square, 0));
-        }
-    for (unsigned some = 1; some < 1u << EPOCHS; some++) {
-        epoch_lengths(some % 2 ? CODES - 1 : CODES / 2, 1, n);
-        clipped = fmax(clipped, worst_quotient(n, more_alpha, more_beta, mean_square * most, some));
-    }
-    check_context("the proof of docs/numerics.md");
-    check_note("proof: c %.2f in root mean square, beta %.2f, m2 off by %.1f, with rounded pivots %.1f, clipped %.1f",
-               sqrt(mean_square), beta, exact, rounded, clipped);
-    check(sqrt(mean_square) <= 19.9 && beta <= 13.7, "terms are rounded more often");
-    check(fmax(rounded, clipped) * 0x1p-24 <= (double)proven, "the bound of the variance is not proven");
-    check(sqrt(mean_square * 2.1 * most) * 0x1p-24 <= (double)proven_mean, "the bound of the mean is not proven");
+    give_back(&taken);
+    check_note("worst of %zu: variance %.2Le (sample %llu), mean %.2Le standard deviations", tries + COUNT_OF(found),
+               worst.var, (unsigned long long)worst_seed, worst.mean);
 }
 
 /* ---- The range ---- */
@@ -300,8 +175,9 @@ static void check_no_variance(outcome *o)
     static const size_t counts[] = { 1, 2, 31, 512, 513, VALUES };
     static const float centers[] = { 0.0f, 3.3f, -1e8f, 1e-40f, 3e38f, 1e-23f, 1e-30f };
     static float x[VALUES];
-    for (size_t n = 0; n < sizeof(counts) / sizeof(*counts); n++)
-        for (size_t c = 0; c < sizeof(centers) / sizeof(*centers); c++) {
+    check_case("no variance, %s", bnorm_isa());
+    for (size_t n = 0; n < COUNT_OF(counts); n++)
+        for (size_t c = 0; c < COUNT_OF(centers); c++) {
             const bool apart = centers[c] == 1e-23f || centers[c] == 1e-30f;
             for (size_t i = 0; i < counts[n]; i++)
                 x[i] = apart && i % 2 ? -centers[c] : centers[c];
@@ -327,7 +203,8 @@ static void check_scales(outcome *o)
         1e-42f, 1e-40f, 1e-38f, 1e-30f, 1e-23f, 1e-22f, 1e-20f, 1e-19f, 1e-10f, 1e10f, 1e16f
     };
     static float x[VALUES];
-    for (size_t s = 0; s < sizeof(scales) / sizeof(*scales); s++)
+    check_case("large and small values, %s", bnorm_isa());
+    for (size_t s = 0; s < COUNT_OF(scales); s++)
         for (int offset = 0; offset < 2; offset++) {
             random_state r = { check_seed() };
             long double worst = 0;
@@ -361,7 +238,8 @@ static void check_overflow(outcome *o)
                                         { 1, NAN, 2, 3 },
                                         { INFINITY, 1, 1, 1 },
                                         { -INFINITY, INFINITY, 0, 1 } };
-    for (size_t b = 0; b < sizeof(batches) / sizeof(*batches); b++) {
+    check_case("what no float can hold, %s", bnorm_isa());
+    for (size_t b = 0; b < COUNT_OF(batches); b++) {
         check_context("batch %zu of those that overflow", b);
         train(batches[b], 4, 1e-5f, 0.25f, o);
         check(o->running[0] == 5 && o->running[1] == 7, "running statistics changed");
@@ -386,7 +264,7 @@ static void check_overflow(outcome *o)
 
 int main(int argc, char **argv)
 {
-    check_start(argc, argv, "statistics");
+    check_start(argc, argv);
     /* Where long double is in software, and that emulated, the oracle is slow. */
     const size_t tries = LDBL_MANT_DIG > 64 ? 100 : 2000;
     search(optind < argc ? strtoul(argv[optind], NULL, 10) : tries);
@@ -398,6 +276,5 @@ int main(int argc, char **argv)
         check_scales(&o);
         check_overflow(&o);
     }
-    check_note_isas();
     return check_finish();
 }

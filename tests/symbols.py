@@ -9,15 +9,9 @@ import re
 import subprocess
 import sys
 
+from tap import check, finish, skip
+
 root, prefix, nm, *libraries = sys.argv[1:]
-passed = failed = skipped = 0
-
-
-def check(right, what):
-    global passed, failed
-    passed, failed = passed + right, failed + (not right)
-    if not right:
-        print(f"FAILED: {what}")
 
 
 def names_in(library, *options):
@@ -37,22 +31,21 @@ exported = set().union(*(names for header, names in declared.items() if header n
 interface = set().union(*declared.values())
 # Of which a machine has some.
 tables = set(re.findall(r"^extern const bnorm_kernels (\w+);", read("kernels/kernels.h"), re.M))
-check(exported and interface <= listed, f"not in bnorm/prefix.h: {interface - listed}")
+check(exported and interface <= listed, "bnorm/prefix.h has what the headers declare", f"but for {interface - listed}")
 for library in libraries:
     if library.endswith(".a"):
         names = names_in(library, "-g")
         unknown = {name for name in names if not name.startswith(prefix) or name[len(prefix):] not in listed}
-        check(names and not unknown, f"not in bnorm/prefix.h: {unknown}")
+        check(names and not unknown, "every name of the static library is prefixed", f"not in bnorm/prefix.h: {unknown}")
         gone = listed - interface - tables - {name[len(prefix):] for name in names}
-        check(tables and not gone, f"in bnorm/prefix.h, and nowhere else: {gone}")
+        check(tables and not gone, "bnorm/prefix.h has no other names", f"gone: {gone}")
     elif library.endswith(".so") or ".so." in library:
         # musl's start files, which are linked into every library, do not hide theirs.
         names = names_in(library, "-D") - {"_init", "_fini"}
         expected = {prefix + name for name in exported}
         for name in sorted(names | expected):
-            check(name in names & expected, f"{name} is {'exported' if name in names else 'declared'} only")
+            check(name in names & expected, f"{name} is declared and exported",
+                  f"it is {'exported' if name in names else 'declared'} only")
     else:
-        print(f"# skipped: {library}")
-        skipped += 1
-print(f"symbols: {passed} passed, {failed} failed, {skipped} skipped")
-sys.exit(failed > 0)
+        skip(f"the names of {pathlib.Path(library).name}", "not a library that nm lists the exports of")
+finish()

@@ -73,7 +73,7 @@ size_t tensor_index(const tensor *t, size_t image, size_t channel, size_t point)
     return place(t, image, channel, point);
 }
 
-tensor tensor_new(const bnorm_shape *s, bnorm_layout l, flush side, const float *values)
+tensor tensor_new(buffers *owner, const bnorm_shape *s, bnorm_layout l, flush side, const float *values)
 {
     size_t padded = blocks_of(s) * s->block;
     l.point_stride = l.point_stride ? l.point_stride : s->block;
@@ -81,8 +81,7 @@ tensor tensor_new(const bnorm_shape *s, bnorm_layout l, flush side, const float 
     l.image_stride = l.image_stride ? l.image_stride : blocks_of(s) * l.block_stride;
     tensor t = { .shape = *s, .layout = l };
     t.elements = place(&t, s->batch - 1, padded - 1, s->points - 1) + 1;
-    t.memory = buffer_new(t.elements * type_size(l.dtype), side);
-    t.data = t.memory.data;
+    t.data = take_guarded(owner, t.elements * type_size(l.dtype), side);
     for (size_t i = 0; i < t.elements; i++)
         put_canary(t.data, l.dtype, i);
     for (size_t n = 0; n < s->batch; n++)
@@ -93,11 +92,6 @@ tensor tensor_new(const bnorm_shape *s, bnorm_layout l, flush side, const float 
                 else if (values)
                     put(t.data, l.dtype, place(&t, n, c, p), values[(n * s->channels + c) * s->points + p]);
     return t;
-}
-
-void tensor_free(tensor *t)
-{
-    buffer_free(&t->memory);
 }
 
 bool tensor_read(const tensor *t, float *values, bool output)

@@ -19,7 +19,6 @@ typedef enum spacing {
 bnorm_layout layout_of(const bnorm_shape *shape, bnorm_dtype type, spacing gaps);
 
 typedef struct tensor {
-    buffer memory;
     void *data; /* of the layout's type */
     size_t elements; /* from the first to one past the last */
     bnorm_shape shape;
@@ -27,8 +26,7 @@ typedef struct tensor {
 } tensor;
 
 /* Elements from `values`, or canaries where that is NULL; gaps hold canaries, padding lanes hold NaN. */
-tensor tensor_new(const bnorm_shape *shape, bnorm_layout layout, flush side, const float *values);
-void tensor_free(tensor *t);
+tensor tensor_new(buffers *owner, const bnorm_shape *shape, bnorm_layout layout, flush side, const float *values);
 /* The index of an element in data. */
 size_t tensor_index(const tensor *t, size_t image, size_t channel, size_t point);
 /* Reads the elements to `values`; whether gaps still hold canaries and, in an output, padding lanes zero. */
