@@ -4,8 +4,9 @@
 
 chart.py BENCH.json PYTORCH.json CHART.svg
 
-Bars are geometric means over the layers of ResNet-50 (batch 32, f32) that do not fit the caches, with every thread. The
-same numbers are printed as a table.
+Bars are geometric means over the layers of ResNet-50 (batch 32, f32) that do not fit the caches, with every thread. As
+PyTorch has memory and threads of its own, its bar is bnorm's divided by how many times as fast bnorm was there, where both
+took turns. The same numbers are printed as a table.
 """
 import json
 import re
@@ -18,14 +19,9 @@ import matplotlib.pyplot as plot  # noqa: E402
 
 from report import geometric_mean, read_rows, table  # noqa: E402
 
-OPERATIONS = {"infer": ("inference", 2), "train": ("training", 2), "backward": ("backward", 3)}  # tensors moved
+OPERATIONS = {"infer": "inference", "train": "training", "backward": "backward"}
 LAYOUTS = {"nchw": "NCHW", "nhwc": "NHWC", "nchw16c": "nChw16c", "nchw8c": "nChw8c"}
 COLOURS = {"copy": "#b8b8b8", "bnorm": "#1f6fb4", "oneDNN": "#e0873a", "PyTorch": "#c0483f"}
-
-
-def elements(dimensions):
-    batch, channels, points = map(int, dimensions.split("x"))
-    return batch * channels * points
 
 
 def read_bench(path):
@@ -34,36 +30,34 @@ def read_bench(path):
         report = json.load(file)
     rows = {key: row for key, row in read_rows(report["benchmarks"]).items() if row and row["cold"]}
     most = max(int(threads[1:]) for *_, threads in rows)
-    speeds, sizes = {}, {}
+    speeds = {}
     for (op, layout, dtype, shape, isa, threads), row in rows.items():
         if dtype != "f32" or threads != f"t{most}" or op not in OPERATIONS or not re.fullmatch(r"resnet50\.[a-z0-9]+", shape):
             continue
         of = speeds.setdefault((op, layout), {"copy": {}, "bnorm": {}, "oneDNN": {}})
-        sizes[shape] = elements(row["dimensions"])
         if isa == "onednn":
             of["oneDNN"][shape] = row["speed"]
         elif isa not in ("bare", "unfused", "none", "onednn-avx2"):  # the best ISA comes last
             of["bnorm"][shape], of["copy"][shape] = row["speed"], row["speed"] / row["copy"]
-    return speeds, sizes, most, report["context"]
+    return speeds, most, report["context"]
 
 
-def add_pytorch(path, speeds, sizes, threads):
+def add_pytorch(path, speeds, threads):
     with open(path, encoding="utf-8") as file:
         report = json.load(file)
     if report["threads"] != threads:
         sys.exit(f"{path} is of {report['threads']} threads")
-    for median in report["medians"]:
-        key, layer = (median["op"], median["layout"]), median["layer"]
-        if median["dtype"] == "f32" and not median["relu"] and median["batch"] == 32 and key in speeds and layer in sizes:
-            moved = sizes[layer] * 4 * OPERATIONS[median["op"]][1]
-            speeds[key].setdefault("PyTorch", {})[layer] = moved / median["seconds"] / 1e9
+    for result in report["results"]:
+        of, layer = speeds.get((result["op"], result["layout"]), {}), result["layer"]
+        if result["dtype"] == "f32" and not result["relu"] and result["batch"] == 32 and layer in of.get("bnorm", {}):
+            of.setdefault("PyTorch", {})[layer] = of["bnorm"][layer] / result["times"]
     return report["pytorch"]
 
 
 def draw(means, title, path):
     matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "bnorm", "font.family": "sans-serif", "font.size": 11})
     figure, axes = plot.subplots(1, len(OPERATIONS), figsize=(10, 3.6), sharey=True)
-    for axis, (op, (name, _)) in zip(axes, OPERATIONS.items()):
+    for axis, (op, name) in zip(axes, OPERATIONS.items()):
         layouts = [layout for layout in LAYOUTS if (op, layout) in means]
         for i, (series, colour) in enumerate(COLOURS.items()):
             at = [j + (i - 1.5) * 0.2 for j in range(len(layouts))]
@@ -82,8 +76,8 @@ def draw(means, title, path):
 
 def main():
     bench, pytorch, chart = sys.argv[1:]
-    speeds, sizes, threads, context = read_bench(bench)
-    version = add_pytorch(pytorch, speeds, sizes, threads)
+    speeds, threads, context = read_bench(bench)
+    version = add_pytorch(pytorch, speeds, threads)
     means = {}
     for key, of in speeds.items():
         layers = set.intersection(*(set(layers) for layers in of.values()))

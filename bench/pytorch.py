@@ -130,7 +130,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--types", nargs="+", choices=TYPES, default=list(TYPES))
-    parser.add_argument("--json", metavar="FILE", help="write the medians for './run chart'")
+    parser.add_argument("--json", metavar="FILE", help="write the ratios for './run chart'")
     arguments = parser.parse_args()
     ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 1 << 30)
     ctypes.CDLL(None).mallopt(M_TRIM_THRESHOLD, 1 << 30)
@@ -143,7 +143,7 @@ def main():
     print(f"bnorm {library.bnorm_version().decode()} ({library.bnorm_isa().decode()}), PyTorch {torch.__version__}, "
           f"{arguments.threads} threads, batch {arguments.batch}, medians of {arguments.rounds} rounds in turns\n")
     print("microseconds of PyTorch / of bnorm = how many times as fast\n")
-    ratios, medians = {}, []
+    ratios, results = {}, []
     for name, sizes in layers.items():
         if not re.search(arguments.layers, name):
             continue
@@ -153,14 +153,14 @@ def main():
                 for operation in ("infer", "train", "backward"):
                     for fused in (False, True):
                         ours, theirs = compare(layer, operation, fused, arguments.rounds)
-                        medians.append({"op": operation, "relu": fused, "layout": "nhwc" if channels_last else "nchw",
-                                        "dtype": dtype, "layer": name, "batch": arguments.batch, "seconds": theirs})
+                        results.append({"op": operation, "relu": fused, "layout": "nhwc" if channels_last else "nchw",
+                                        "dtype": dtype, "layer": name, "batch": arguments.batch, "times": theirs / ours})
                         key = f"{operation}{'+relu' if fused else ''} {'nhwc' if channels_last else 'nchw'} {dtype}"
                         ratios.setdefault(key, []).append(theirs / ours)
                         print(f"{name:26} {key:24} {theirs * 1e6:9.1f} / {ours * 1e6:9.1f} = {theirs / ours:5.2f}", flush=True)
     if arguments.json:
         with open(arguments.json, "w", encoding="utf-8") as file:
-            json.dump({"pytorch": torch.__version__, "threads": arguments.threads, "medians": medians}, file, indent=1)
+            json.dump({"pytorch": torch.__version__, "threads": arguments.threads, "results": results}, file, indent=1)
     print("\n| | layers | geometric mean | least |\n| --- | ---: | ---: | ---: |")
     for key, values in ratios.items():
         print(f"| {key} | {len(values)} | {statistics.geometric_mean(values):.2f} | {min(values):.2f} |")
