@@ -10,7 +10,7 @@
 #define JOIN(a, b) a##b
 #define NAME(prefix, isa) JOIN(prefix, isa)
 
-/* y = activation(x [+ residual]) of whole pairs; `y` is aligned to the vector. With `stream`, past the caches. */
+/* y = activation(x [+ residual]) of whole pairs; `y` is aligned to the vector. With `stream`, non-temporal stores. */
 void NAME(bench_bare_, BNORM_ISA_NAME)(float *restrict y, const float *restrict x, const bnorm_fusion *fusion,
                                        size_t first, size_t count, int stream);
 

@@ -13,7 +13,8 @@
 /* Four vectors a step keep the loop's own cost below that of its loads and stores. */
 enum { STEP = 4 * V_LANES, AHEAD = 1024 };
 
-/* Copies `count` floats, or the sums of two tensors; `to` is aligned to the vector. With `stream`, past the caches. */
+/* Copies `count` floats, or the sums of two tensors; `to` is aligned to the vector. With `stream`, non-temporal stores.
+ */
 void NAME(bench_copy_, BNORM_ISA_NAME)(float *restrict to, const float *restrict from, const float *restrict other,
                                        size_t count, int stream);
 
@@ -50,7 +51,7 @@ void NAME(bench_copy_, BNORM_ISA_NAME)(float *restrict to, const float *restrict
         to[i] = other ? from[i] + other[i] : from[i];
 }
 
-/* The sum of `count` floats, or of two tensors; what comes from memory is fetched ahead. */
+/* The sum of `count` floats, or of two tensors; what comes from memory is prefetched. */
 float NAME(bench_read_, BNORM_ISA_NAME)(const float *restrict from, const float *restrict other, size_t count);
 
 static inline float read_steps(const float *restrict from, const float *restrict other, size_t count)

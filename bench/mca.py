@@ -21,8 +21,8 @@ CORES = [
     ("Neoverse V2", "neoverse-v2", 128),
     ("Apple", "apple-m1", 0),
 ]
-# Of a tile of 32 lanes: the function it stands in, the tensors and arrays of coefficients that it loads, the tensors
-# that it stores, operations a lane. Rows load a coefficient a lane; planes and sums keep theirs in registers.
+# The function a loop stands in, and per lane: the tensors and arrays of coefficients that it loads, the tensors that it
+# stores, its operations. Rows load a coefficient per lane; planes and sums keep theirs in registers.
 LOOPS = [
     ("inference, planes", "map_planes_normalise_f32", 1, 1, 3),
     ("inference, rows", "map_rows_normalise_f32", 4, 1, 3),
@@ -69,12 +69,20 @@ def counts(loop):
     return loads, stores, operations
 
 
-def find(found, function, loads, stores, operations):
+def find(loops, loads, stores, operations):
     """The shortest loop that does as much; what is loaded again, for want of registers, is more."""
-    fits = [loop for loop in innermost_loops(found.get(function, []))
+    fits = [loop for loop in loops
             if counts(loop)[2] == operations and counts(loop)[0] >= loads and counts(loop)[1] >= stores
             and sum(goes is not None for *_, goes in loop) <= 3]
     return min(fits, key=len, default=None)
+
+
+def find_longest(loops, work):
+    """The loop over most vectors, up to a tile, what it does of `work` per lane, and how many vectors those are."""
+    for vectors in (32, 16, 8, 4, 2, 1):
+        if loop := find(loops, *(vectors * count for count in work)):
+            return loop, [vectors * count for count in work], vectors
+    return None, work, 1
 
 
 def modelled(mca, core, text):
@@ -89,7 +97,7 @@ def modelled(mca, core, text):
 
 
 def loop_text(loop):
-    """As if no branch were taken but the last: what is skipped or left, as fetching, is counted in."""
+    """As if no branch were taken but the last: what is skipped or left, as prefetching, is counted in."""
     return "\n".join(name + " " + re.sub(r"\S+ <.*>", "1f", arguments) for _, name, arguments, _ in loop) + "\n1:\n"
 
 
@@ -109,16 +117,15 @@ def bound(mca, core, sve, loads, stores, operations):
 
 def report(mca, found, bits):
     cores = [core for core in CORES if bits in (0, core[2])]
-    vectors = 1024 // (bits or 128)
     lines = []
-    for title, function, *work in LOOPS:
-        work = [vectors * count for count in work]
-        loop = find(found, function, *work)
+    for title, function, *per_lane in LOOPS:
+        loop, work, vectors = find_longest(innermost_loops(found.get(function, [])), per_lane)
+        pieces = vectors * (bits or 128) / 512  # of 64 bytes
         cells = []
         for _, core, _ in cores:
             if loop:
                 taken, least = modelled(mca, core, loop_text(loop))[0], bound(mca, core, bits, *work)
-                cells.append(f"{taken / 2:.1f} / {least / 2:.1f} = {taken / least:.2f}")
+                cells.append(f"{taken / pieces:.1f} / {least / pieces:.1f} = {taken / least:.2f}")
             else:
                 cells.append("no such loop")
         lines.append([title, *cells])

@@ -157,7 +157,7 @@ public:
         }
         bnorm_train_params params = train_params(given);
         params.momentum = 0.1f;
-        params.running_variance = BNORM_VARIANCE_BIASED; // legal for one value a channel, too
+        params.running_variance = BNORM_VARIANCE_BIASED; // legal for one value per channel, too
         params.running_mean = mean.data();
         params.running_var = var.data();
         return bnorm_train(&shape, &params, x, y, workspace.data(), workspace.size(), executor);

@@ -91,7 +91,7 @@ bnorm_status bnorm_fold(const bnorm_shape *shape, const bnorm_infer_params *para
         status = check(&g, &p, weights, bias, folded_weights, folded_bias);
     if (status)
         return status;
-    const folding f = { &g, &p, weights, folded_weights };
+    const folding f = { .g = &g, .p = &p, .weights = weights, .folded = folded_weights };
     for (size_t image = 0; !g.empty && image < g.batch; image++)
         for (size_t block = 0; block < g.blocks; block++)
             fold_block(&f, image, block);

@@ -6,12 +6,12 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
-/* What is told of some processes' values; its kind is how many values a channel follow. */
+/* What is told of some processes' values; its kind is how many values per channel follow. */
 typedef enum kind { FAILED = 0, MOMENTS = 2, SUMS = 3 } kind;
 
 typedef struct message {
     uint64_t kind, channels;
-    uint64_t count; /* values of a channel that this is of */
+    uint64_t count; /* values per channel that this is of */
     double values[]; /* [kind][channels]: mean and m2, or the sums of bnorm_backward_reduce */
 } message;
 

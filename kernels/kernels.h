@@ -84,7 +84,7 @@ typedef struct bnorm_reach {
 } bnorm_reach;
 
 /*
- * Where the super-rows of a unit lie; a unit is the channels whose statistics are collected together. A run is a
+ * Where the super-rows of a unit lie; a unit is the channels whose statistics are summed together. A run is a
  * sequence of rows of `width` lanes, and begins with a new super-row. Lane l belongs to channel l % width.
  */
 typedef struct bnorm_walk {

@@ -132,7 +132,7 @@ static void check_writing(bnorm_dtype type)
     check(right, "a value is written wrongly");
     for (size_t k = 0; (kernels = bnorm_kernels_at(k)) != NULL; k++)
         for (int stream = 0; stream < 2; stream++) {
-            check_case("%s is written, %s%s", type_name(type), kernels->name, stream ? ", past the caches" : "");
+            check_case("%s is written, %s%s", type_name(type), kernels->name, stream ? ", non-temporally" : "");
             memset(written, 0x5a, bytes);
             convert(kernels, values, BNORM_DTYPE_F32, written, type, count, stream);
             check(all_written(type, written, values, count, false), "a value is written wrongly");

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Kernels that map element to element: each within the last rounding, in other types, in place, and past the caches. */
+/* Kernels that map element to element: each within the last rounding, in other types, in place, and with non-temporal
+ * stores. */
 #include <math.h>
 #include <pthread.h>
 #include <sched.h>
@@ -118,7 +119,7 @@ static void check_types(trial *t, const float *expected, const void *y, bnorm_dt
     check(right, "in other types, y is not what floats give, rounded");
 }
 
-/* With and without stores past the caches, which must be aligned: flush at the end, y begins at any lane. */
+/* With and without non-temporal stores, which must be aligned: flush at the end, y begins at any lane. */
 void check_map_planes(trial *t)
 {
     size_t width = plane_widths[random_below(&t->random, COUNT_OF(plane_widths))],
@@ -135,9 +136,9 @@ void check_map_planes(trial *t)
     p.job.map = (bnorm_map)random_below(&t->random, MAPS);
     p.job.stream = random_below(&t->random, 2);
     if (random_below(&t->random, 2)) {
-        const size_t fetched = random_below(&t->random, p.units); /* beside the first, the units at the end */
-        p.job.prefetch_until = fetched * p.lanes;
-        p.job.x_prefetch = p.job.dy_prefetch = (p.units - fetched) * p.lanes;
+        const size_t prefetched = random_below(&t->random, p.units); /* beside the first, the units at the end */
+        p.job.prefetch_until = prefetched * p.lanes;
+        p.job.x_prefetch = p.job.dy_prefetch = (p.units - prefetched) * p.lanes;
     }
     p.job.fusion = random_below(&t->random, 2) ? &relu : NULL;
     p.job.x = p.job.map == BNORM_FROZEN && !p.job.fusion ? NULL : x;
