@@ -72,8 +72,9 @@ def counts(loop):
 def find(loops, loads, stores, operations):
     """The shortest loop that does as much; what is loaded again, for want of registers, is more."""
     fits = [loop for loop in loops
-            if counts(loop)[2] == operations and counts(loop)[0] >= loads and counts(loop)[1] >= stores
-            and sum(goes is not None for *_, goes in loop) <= 3]
+            if counts(loop)[2] == operations and counts(loop)[0] >= loads
+            and (counts(loop)[1] >= stores if stores else counts(loop)[1] == 0)
+            and sum(goes is not None for *_, goes in loop) <= 5]
     return min(fits, key=len, default=None)
 
 
