@@ -45,7 +45,7 @@ endings = {".c", ".h", ".inc", ".def", ".py", ".sh", ".cpp", ".build", ".in", ".
 sources = [path for path in root.rglob("*") if path.suffix in endings or path == root / "run"]
 sources = [path for path in sources if not path.relative_to(root).parts[0].startswith(("build", "subprojects"))]
 names = set().union(*(re.findall(name, path.read_text(encoding="utf-8")) for path in sources))
-for path in [*root.glob("*.md"), *root.glob("docs/*.md"), *root.glob("kernels/*.md")]:
+for path in [*root.glob("*.md"), *root.glob("docs/*.md"), *root.glob("kernels/*.md"), *root.glob("python/*.md")]:
     words = set(re.findall(name, path.read_text(encoding="utf-8"))) - names
     unknown = {word for word in words if not (word.endswith("_") and any(known.startswith(word) for known in names))}
     check(not unknown, f"{path.name} uses names that exist", f"these do not: {sorted(unknown)}")

@@ -1,0 +1,16 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# ./run python: installs the Python package into an environment of its own, as a user would, and runs its tests.
+source "$(dirname "$0")/../tests/common.sh"
+
+dir=build/python
+need gcc libc6-dev python3-venv
+rm -rf "$dir"
+python3 -m venv "$dir"
+if ! "$dir/bin/pip" -q download --no-deps -d "$dir/probe" meson-python >"$dir/log" 2>&1; then
+    skip python 'pip cannot fetch what builds the package'
+    exit
+fi
+quietly "$dir/bin/pip" install '.[test]'
+"$dir/bin/pytest" -q -p no:cacheprovider --junit-xml="$dir/junit.xml" python/tests || true
+python3 python/tests/counts.py "$dir/junit.xml"
