@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """NumPy arrays as the library's tensors: nothing is copied, and what cannot be described is refused."""
 
+import functools
 import math
 import re
 from typing import Any, List, NamedTuple, Optional, Tuple
@@ -8,6 +9,18 @@ from typing import Any, List, NamedTuple, Optional, Tuple
 import numpy as np
 
 from . import _abi
+
+
+class View(NamedTuple):
+    """How an array lies in memory."""
+
+    shape: Tuple[int, ...]
+    strides: Tuple[int, ...]
+    dtype: np.dtype
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
 
 
 class Axes(NamedTuple):
@@ -19,34 +32,34 @@ class Axes(NamedTuple):
     points: Tuple[int, ...]
 
 
-def axes_of(layout: str, array: np.ndarray) -> Axes:
+def axes_of(layout: str, array: View) -> Axes:
     """Reads "NCHW", "NHWC", "NC", "NCL", "NDHWC" and the like; "NCHW16c" has a last axis of 16 adjacent channels."""
     parts = re.fullmatch(r"([A-Z]+?)(?:(\d+)c)?", layout)
     letters = parts[1] if parts else ""
     if letters.count("N") != 1 or letters.count("C") != 1 or len(set(letters)) != len(letters):
         raise ValueError(f"layout: {layout!r} does not name one N, one C and the axes of points")
     block = len(letters) if parts[2] else None
-    if array.ndim != len(letters) + (block is not None):
-        raise ValueError(f"layout: {layout!r} is not of {array.ndim} axes")
+    if len(array.shape) != len(letters) + (block is not None):
+        raise ValueError(f"layout: {layout!r} is not of {len(array.shape)} axes")
     if block is not None and array.shape[block] != int(parts[2]):
         raise ValueError(f"layout: {layout!r} has another block than {array.shape[block]}")
     points = tuple(i for i, letter in enumerate(letters) if letter not in "NC")
     return Axes(letters.index("N"), letters.index("C"), block, points)
 
 
-def _strides(name: str, array: np.ndarray) -> List[int]:
+def _strides(name: str, array: View) -> List[int]:
     """In elements; 0 where an axis steps over nothing."""
     strides = []
     for size, stride in zip(array.shape, array.strides):
         if size == 1:
             stride = 0
-        elif stride <= 0 or stride % array.itemsize:
+        elif stride <= 0 or stride % array.dtype.itemsize:
             raise ValueError(f"{name}: strides must be positive multiples of an element")
-        strides.append(stride // array.itemsize)
+        strides.append(stride // array.dtype.itemsize)
     return strides
 
 
-def _point_stride(name: str, array: np.ndarray, axes: Axes, strides: List[int]) -> int:
+def _point_stride(name: str, array: View, axes: Axes, strides: List[int]) -> int:
     """Of all axes of points as one."""
     stride = 0
     extent = 1
@@ -61,10 +74,10 @@ def _point_stride(name: str, array: np.ndarray, axes: Axes, strides: List[int]) 
     return stride
 
 
-def _layout(name: str, array: np.ndarray, axes: Axes, block: int) -> _abi.Layout:
+def _layout(name: str, array: View, axes: Axes, block: int) -> _abi.Layout:
     if str(array.dtype) not in _abi.DTYPES or not array.dtype.isnative:
         raise TypeError(f"{name}: {array.dtype} is not one of {', '.join(_abi.DTYPES)}")
-    strides = _strides(name, array) if array.size else [0] * array.ndim
+    strides = _strides(name, array) if array.size else [0] * len(array.shape)
     of_blocks = 0 if axes.block is None and block > 1 else strides[axes.channel]
     if axes.block is not None and array.size and array.shape[axes.block] > 1 and strides[axes.block] != 1:
         raise ValueError(f"{name}: the channels of a block are not adjacent")
@@ -72,12 +85,21 @@ def _layout(name: str, array: np.ndarray, axes: Axes, block: int) -> _abi.Layout
                        _point_stride(name, array, axes, strides) if array.size else 0)
 
 
-def _channels_adjacent(array: np.ndarray, axes: Axes) -> bool:
-    return array.shape[axes.channel] > 1 and array.strides[axes.channel] == array.itemsize
+def _channels_adjacent(array: View, axes: Axes) -> bool:
+    return array.shape[axes.channel] > 1 and array.strides[axes.channel] == array.dtype.itemsize
 
 
 def shape_of(layout: str, x: np.ndarray, y: np.ndarray, channels: Optional[int], names: Tuple[str, str]) -> _abi.Shape:
     """The shape of two tensors of equal sizes; where the channels of both are adjacent, they are one block."""
+    for name, array in zip(names, (x, y)):
+        if not isinstance(array, np.ndarray):
+            raise TypeError(f"{name}: not an array")
+    return _shape_of(layout, View(x.shape, x.strides, x.dtype), View(y.shape, y.strides, y.dtype), channels, names)
+
+
+@functools.lru_cache(maxsize=1024)
+def _shape_of(layout: str, x: View, y: View, channels: Optional[int], names: Tuple[str, str]) -> _abi.Shape:
+    """The same, which most calls have asked for before."""
     axes = axes_of(layout, x)
     if x.shape != y.shape:
         raise ValueError(f"{names[1]}: its shape {y.shape} is not that of {names[0]}, {x.shape}")
