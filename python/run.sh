@@ -12,5 +12,5 @@ if ! "$dir/bin/pip" -q download --no-deps -d "$dir/probe" meson-python >"$dir/lo
     exit
 fi
 quietly "$dir/bin/pip" install '.[test]'
-"$dir/bin/pytest" -q -p no:cacheprovider --junit-xml="$dir/junit.xml" python/tests || true
+"$dir/bin/pytest" -q -rs -p no:cacheprovider --junit-xml="$dir/junit.xml" python/tests || true
 python3 python/tests/counts.py "$dir/junit.xml"
