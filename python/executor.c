@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* An executor on PyTorch's own threads, through the C function that libtorch has for this; nothing of PyTorch is needed here. */
+/* An executor on PyTorch's own threads, through the C function that libtorch has for this. Needs no header of PyTorch.
+ */
 #include <stdint.h>
 
 #include "../include/bnorm/types.h"
