@@ -73,7 +73,7 @@ bnorm_status bnorm_backward_on(const bnorm_machine *m, const bnorm_shape *shape,
     } else if (b.sums) {
         bnorm_run_reduction(&b.job, workspace, executor);
     } else if (dx || c->f.dresidual) {
-        bnorm_elementwise job = { .traversal = bnorm_reduction_traversal(&b.job, b.job.plan.sweep),
+        bnorm_elementwise job = { .traversal = bnorm_reduction_traversal(&b.job, (bnorm_sweep){ 0 }),
                                   .hint = c->p.hint,
                                   .coefficients = given_coefficients,
                                   .context = c };

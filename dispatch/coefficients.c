@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Center, scale and shift of each channel. */
 #include <string.h>
 
 #include "coefficients.h"

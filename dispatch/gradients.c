@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* From statistics and sums to gradients, and the arguments that these take. */
 #include <math.h>
 #include <string.h>
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Cutting a tensor into regions, and what its layout makes possible. */
 #include "region.h"
 #include "size.h"
 

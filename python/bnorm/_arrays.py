@@ -4,7 +4,7 @@
 import functools
 import math
 import re
-from typing import Any, List, NamedTuple, Optional, Tuple
+from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -59,18 +59,17 @@ def _strides(name: str, array: View) -> List[int]:
     return strides
 
 
-def _point_stride(name: str, array: View, axes: Axes, strides: List[int]) -> int:
-    """Of all axes of points as one."""
-    stride = 0
-    extent = 1
-    for axis in reversed(axes.points):
-        if array.shape[axis] == 1:
+def point_stride(sizes: Sequence[int], strides: Sequence[int]) -> Optional[int]:
+    """The stride of all axes of points as one; None where they do not have one. Axes of one element are ignored."""
+    stride, extent = 0, 1
+    for size, step in zip(reversed(sizes), reversed(strides)):
+        if size == 1:
             continue
         if stride == 0:
-            stride = strides[axis]
-        elif strides[axis] != extent * stride:
-            raise ValueError(f"{name}: its axes of points do not have one stride")
-        extent *= array.shape[axis]
+            stride = step
+        elif step != extent * stride:
+            return None
+        extent *= size
     return stride
 
 
@@ -81,8 +80,10 @@ def _layout(name: str, array: View, axes: Axes, block: int) -> _abi.Layout:
     of_blocks = 0 if axes.block is None and block > 1 else strides[axes.channel]
     if axes.block is not None and array.size and array.shape[axes.block] > 1 and strides[axes.block] != 1:
         raise ValueError(f"{name}: the channels of a block are not adjacent")
-    return _abi.Layout(_abi.DTYPES[str(array.dtype)], strides[axes.batch], of_blocks,
-                       _point_stride(name, array, axes, strides) if array.size else 0)
+    point = point_stride([array.shape[i] for i in axes.points], [strides[i] for i in axes.points]) if array.size else 0
+    if point is None:
+        raise ValueError(f"{name}: its axes of points do not have one stride")
+    return _abi.Layout(_abi.DTYPES[str(array.dtype)], strides[axes.batch], of_blocks, point)
 
 
 def _channels_adjacent(array: View, axes: Axes) -> bool:

@@ -18,6 +18,7 @@ from torch import nn
 
 from . import _abi
 from ._abi import call, library, size_of
+from ._arrays import point_stride
 
 __all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "batch_norm", "convert"]
 
@@ -44,20 +45,6 @@ def _executor(threads: int) -> Optional[_abi.Executor]:
 # ---- Shapes ----
 
 
-def _point_stride(sizes: Tuple[int, ...], strides: Tuple[int, ...]) -> Optional[int]:
-    """Of all axes of points as one; None where they do not have one stride."""
-    stride, extent = 0, 1
-    for size, step in zip(reversed(sizes), reversed(strides)):
-        if size == 1:
-            continue
-        if stride == 0:
-            stride = step
-        elif step != extent * stride:
-            return None
-        extent *= size
-    return stride
-
-
 class _Lie(NamedTuple):
     """How a tensor lies: strides of images, channels and points."""
 
@@ -67,7 +54,7 @@ class _Lie(NamedTuple):
 
 
 def _lie(sizes: Tuple[int, ...], strides: Tuple[int, ...]) -> Optional[_Lie]:
-    point = _point_stride(sizes[2:], strides[2:])
+    point = point_stride(sizes[2:], strides[2:])
     image, channel = (stride if size > 1 else 0 for size, stride in zip(sizes[:2], strides[:2]))
     if point is None or any(size > 1 and stride == 0 for size, stride in zip(sizes, strides)):
         return None
