@@ -9,6 +9,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import bnorm.torch  # noqa: E402
+from bnorm.torch import _compile, _ops  # noqa: E402
 from torch import nn  # noqa: E402
 
 RANKS = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}
@@ -42,10 +43,10 @@ def outcome(model, x, dy):
     return [y.detach(), x.grad, *(p.grad for _, p in named[0]), *(b for _, b in named[1])]
 
 
-def compare(model, x, dy, bound=1e-5):
-    """What the converted model does beside what the model does in float64."""
+def compare(model, x, dy, bound=1e-5, change=bnorm.torch.convert):
+    """What the changed model does beside what the model does in float64."""
     exact = outcome(copy.deepcopy(model).double(), x.double(), dy.double())
-    ours = outcome(bnorm.torch.convert(copy.deepcopy(model)), x, dy)
+    ours = outcome(change(copy.deepcopy(model)), x, dy)
     assert len(ours) == len(exact)
     for value, right in zip(ours, exact):
         if value is not None:
@@ -54,7 +55,9 @@ def compare(model, x, dy, bound=1e-5):
 
 @pytest.mark.parametrize("rank, last", [(2, False), (3, False), (4, False), (4, True), (5, False), (5, True)])
 @pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("activation", [None, nn.ReLU(), nn.ReLU(inplace=True), nn.ReLU6(), nn.LeakyReLU(0.1), nn.Hardswish()])
+@pytest.mark.parametrize("activation", [
+    None, nn.ReLU(), nn.ReLU(inplace=True), nn.ReLU6(), nn.LeakyReLU(0.1), nn.Hardtanh(-0.5, 0.75), nn.Hardsigmoid(),
+    nn.Hardswish(), nn.SiLU(), nn.GELU(), nn.GELU("tanh"), nn.ELU(0.5), nn.Mish(), nn.Sigmoid(), nn.Tanh()], ids=str)
 def test_step(rank, last, training, activation):
     compare(network(rank, activation).train(training), tensor(rank, last, offset=3), tensor(rank, last))
 
@@ -139,11 +142,15 @@ def test_what_is_pytorchs():
     assert model(torch.randn(0, 6, 5, 3)).shape == (0, 6, 5, 3)
     double = bnorm.torch.convert(network(4).double())
     assert double(tensor(4).double()).dtype == torch.float64
-    stock = network(4)
-    exported = torch.export.export(bnorm.torch.convert(copy.deepcopy(stock)).eval(), (tensor(4),)).module()
-    torch.testing.assert_close(exported(tensor(4) * 0 + 1), stock.eval()(tensor(4) * 0 + 1))
-    grads = torch.func.grad(lambda x: bnorm.torch.batch_norm(x, None, None, training=True).pow(3).sum())(tensor(4))
-    assert grads.isfinite().all()
+    meta = bnorm.torch.convert(network(4, nn.ReLU())).to("meta")
+    assert meta(tensor(4).to("meta")).device.type == "meta"
+
+
+def test_16_bit_parameters():
+    """Of a model that is in bfloat16 as a whole."""
+    model, x, dy = network(4, nn.ReLU()).bfloat16(), tensor(4, offset=2).bfloat16(), tensor(4).bfloat16()
+    assert outcome(bnorm.torch.convert(copy.deepcopy(model)), x, dy)[2].dtype == torch.bfloat16
+    compare(model, x, dy, bound=2e-2)
 
 
 def test_checkpoint_and_autocast():
@@ -154,7 +161,168 @@ def test_checkpoint_and_autocast():
     model(x).pow(2).sum().backward()
     torch.testing.assert_close(x.grad, kept, rtol=0, atol=0)
     with torch.autocast("cpu", torch.bfloat16):
-        assert model(nn.Conv2d(6, 6, 1)(tensor(4))).isfinite().all()
+        y = model(nn.Conv2d(6, 6, 1)(tensor(4)))
+    assert y.dtype == torch.bfloat16 and y.isfinite().all()
+
+
+# ---- Derivatives ----
+
+
+def second_derivatives(model, x, dy):
+    x = x.clone(memory_format=torch.preserve_format).requires_grad_()
+    inputs = [x, *model.parameters()]
+    first = torch.autograd.grad(model(x), inputs, dy, create_graph=True)
+    return torch.autograd.grad(sum(g.pow(2).sum() for g in first), inputs, allow_unused=True)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("activation", [None, nn.ReLU(), nn.LeakyReLU(0.1), nn.Hardswish(), nn.SiLU()], ids=str)
+def test_double_backward(activation, training):
+    model, x, dy = network(4, activation).train(training), tensor(4, True), tensor(4)
+    exact = second_derivatives(copy.deepcopy(model).double(), x.double(), dy.double())
+    for value, right in zip(second_derivatives(bnorm.torch.convert(model), x, dy), exact):
+        if right is not None and value is not None:
+            torch.testing.assert_close(value.double(), right, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("activation", ["identity", "relu", ("clamp", -0.5, 0.5), ("leaky_relu", 0.1), ("hard_sigmoid", 0.2, 0.5)])
+def test_double_backward_through_a_mask(activation):
+    def second(x, residual, dy, how):
+        x, residual, dy = (t.clone().requires_grad_() for t in (x, residual, dy))
+        y = how(x, residual)
+        first = torch.autograd.grad(y, (x, residual), dy, create_graph=True)
+        return torch.autograd.grad(first[0].pow(2).sum() + first[1].pow(2).sum(), (x, dy))
+
+    def by_torch(x, residual):
+        z = nn.functional.batch_norm(x, None, None, training=True) + residual
+        return _ops._FUNCTIONS[how.number](z, how)
+
+    how = _ops.activation_of(activation)
+    tensors = tensor(4), tensor(4), tensor(4)
+    ours = second(*tensors, lambda x, r: bnorm.torch.batch_norm(x, None, None, training=True, activation=activation, residual=r))
+    for value, right in zip(ours, second(*(t.double() for t in tensors), by_torch)):
+        torch.testing.assert_close(value.double(), right, rtol=1e-4, atol=1e-4)
+
+
+def test_transforms():
+    """Those of torch.func and forward-mode gradients are PyTorch's."""
+    def loss(norm):
+        return lambda x: norm(x, None, None, training=True).pow(3).sum()
+    ours, stock, x = loss(bnorm.torch.batch_norm), loss(nn.functional.batch_norm), tensor(4)
+    torch.testing.assert_close(torch.func.grad(ours)(x), torch.func.grad(stock)(x))
+    torch.testing.assert_close(torch.func.jvp(ours, (x,), (x,)), torch.func.jvp(stock, (x,), (x,)))
+    many = torch.stack([x, x + 1])
+    torch.testing.assert_close(torch.func.vmap(ours)(many), torch.func.vmap(stock)(many))
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(x, x)
+        assert torch.autograd.forward_ad.unpack_dual(ours(dual)).tangent is not None
+
+
+# ---- The compiler ----
+
+
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("training", [True, False])
+def test_opcheck(training, residual):
+    x, mean, var = tensor(4).requires_grad_(), torch.zeros(6), torch.ones(6)
+    weight, bias = torch.rand(6, requires_grad=True), torch.rand(6, requires_grad=True)
+    r = tensor(4).requires_grad_() if residual else None
+    torch.library.opcheck(torch.ops.bnorm.batch_norm.default,
+                          (x, r, weight, bias, mean, var, training, 0.1, 1e-5, *_ops.activation_of("relu")))
+
+
+def compiled(model, backend):
+    torch.compiler.reset()
+    return torch.compile(model, backend=backend)
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("converted, backend", [(False, "bnorm"), (True, "bnorm"), (True, "aot_eager"), (True, "inductor")])
+def test_compiled(converted, backend, last):
+    def change(model):
+        return compiled(bnorm.torch.convert(model) if converted else model, backend)
+    compare(nn.Sequential(Block(), Block()), tensor(4, last), tensor(4, last), 1e-4, change)
+
+
+def test_what_the_backend_rewrites():
+    graphs = []
+
+    def backend(module, inputs):
+        _compile.rewrite(module.graph)
+        graphs.append([node.target for node in module.graph.nodes if node.op == "call_function"])
+        return module
+
+    compiled(Block(), backend)(tensor(4))
+    ours = torch.ops.bnorm.batch_norm.default
+    assert graphs[0].count(ours) == 4 and nn.functional.batch_norm not in graphs[0] and nn.functional.relu not in graphs[0]
+
+
+def test_export():
+    model, x = bnorm.torch.convert(network(4, nn.ReLU())).eval(), tensor(4)
+    exported = torch.export.export(model, (x,))
+    assert "bnorm.batch_norm" in exported.graph_module.code
+    assert torch.equal(exported.module()(x), model(x))
+    assert torch.equal(exported.run_decompositions().module()(x), model(x))
+
+
+# ---- Every batch norm of a process ----
+
+
+@pytest.fixture
+def enabled():
+    bnorm.torch.enable()
+    bnorm.torch.enable()  # of which the second changes nothing
+    yield
+    bnorm.torch.disable()
+
+
+def same(model):
+    return model
+
+
+@pytest.mark.parametrize("rank, last", [(2, False), (3, False), (4, False), (4, True), (5, False), (5, True)])
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("options", [{}, {"affine": False}, {"track_running_stats": False}, {"momentum": None}], ids=str)
+def test_enabled(enabled, rank, last, training, options):
+    compare(network(rank, **options).train(training), tensor(rank, last, offset=3), tensor(rank, last), change=same)
+
+
+@pytest.mark.parametrize("x", [tensor(4)[:, :, 1:], tensor(4).transpose(2, 3), tensor(4)[:1].expand(4, -1, -1, -1),
+                               tensor(4).double(), tensor(4)[:, :, :0]], ids=lambda x: str(x.stride()))
+def test_enabled_falls_back(enabled, x):
+    compare(network(4).to(x.dtype), x, torch.randn(x.shape).to(x.dtype), change=same)
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_enabled_is_exact_backward(enabled, last):
+    """The low part of the mean goes along with it."""
+    offset, dy = 1e5, tensor(4, last)
+    x = tensor(4, last, offset=offset)
+    compare(network(4, momentum=0.0), x, dy, bound=1e-5, change=same)
+
+
+def test_enabled_second_derivatives(enabled):
+    model, x, dy = network(4), tensor(4), tensor(4)
+    exact = second_derivatives(copy.deepcopy(model).double(), x.double(), dy.double())
+    for value, right in zip(second_derivatives(model, x, dy), exact):
+        assert (value is None) == (right is None)
+        if right is not None:
+            torch.testing.assert_close(value.double(), right, rtol=1e-4, atol=1e-4)
+
+
+def test_enabled_and_disabled():
+    x = tensor(4, offset=1e6)
+    exact = nn.functional.batch_norm(x.double(), None, None, training=True)
+    def error():
+        return (nn.functional.batch_norm(x, None, None, training=True) - exact).abs().max()
+    before = error()
+    bnorm.torch.enable()
+    assert error() < 2e-6 < before
+    bnorm.torch.disable()
+    assert error() == before
+
+
+# ---- Whole models ----
 
 
 def train(model, threads):
