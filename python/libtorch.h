@@ -16,7 +16,8 @@
 #include <utility>
 #include <vector>
 
-namespace libtorch {
+namespace libtorch
+{
 
 // ---- libtorch ----
 
@@ -26,36 +27,39 @@ using Handle = struct TensorObject *;
 using Library = struct LibraryObject *;
 using List = struct ListObject *;
 
-#define TORCH_FUNCTIONS(F)                                                                                             \
-    F(int32_t, aoti_torch_dtype_float32, void)                                                                         \
-    F(int32_t, aoti_torch_dtype_bfloat16, void)                                                                        \
-    F(int32_t, aoti_torch_dtype_float16, void)                                                                         \
-    F(int32_t, aoti_torch_dtype_float64, void)                                                                         \
-    F(int32_t, aoti_torch_dtype_uint8, void)                                                                           \
-    F(int32_t, aoti_torch_device_type_cpu, void)                                                                       \
-    F(uint64_t, aoti_torch_abi_version, void)                                                                          \
-    F(int32_t, aoti_torch_get_data_ptr, Handle, void **)                                                               \
-    F(int32_t, aoti_torch_get_storage_size, Handle, int64_t *)                                                         \
-    F(int32_t, aoti_torch_get_dim, Handle, int64_t *)                                                                  \
-    F(int32_t, aoti_torch_get_sizes, Handle, int64_t **)                                                               \
-    F(int32_t, aoti_torch_get_strides, Handle, int64_t **)                                                             \
-    F(int32_t, aoti_torch_get_dtype, Handle, int32_t *)                                                                \
-    F(int32_t, aoti_torch_is_defined, Handle, bool *)                                                                  \
-    F(int32_t, aoti_torch_empty_strided, int64_t, const int64_t *, const int64_t *, int32_t, int32_t, int32_t,         \
-      Handle *)                                                                                                        \
-    F(int32_t, aoti_torch__reinterpret_tensor, Handle, int64_t, const int64_t *, const int64_t *, int64_t, Handle *)   \
-    F(int32_t, aoti_torch_new_tensor_handle, Handle, Handle *)                                                         \
-    F(int32_t, aoti_torch_copy_, Handle, Handle, int32_t)                                                              \
-    F(int32_t, aoti_torch_new_uninitialized_tensor, Handle *)                                                          \
-    F(int32_t, aoti_torch_delete_tensor_object, Handle)                                                                \
-    F(int32_t, aoti_torch_library_init_def, const char *, const char *, uint32_t, Library *)                           \
-    F(int32_t, aoti_torch_library_init_impl, const char *, const char *, const char *, uint32_t, Library *)            \
-    F(int32_t, aoti_torch_library_def, Library, const char *)                                                          \
-    F(int32_t, torch_library_impl, Library, const char *, Kernel *, uint64_t)                                          \
-    F(int32_t, torch_call_dispatcher, const char *, const char *, Value *, uint64_t)                                   \
-    F(int32_t, torch_list_get_item, List, size_t, Value *)                                                             \
-    F(int32_t, torch_delete_list, List)                                                                                \
-    F(int32_t, torch_get_num_threads, uint32_t *)                                                                      \
+/* PyTorch 2.10, whose conventions later versions keep for us. */
+constexpr uint64_t WRITTEN_FOR = UINT64_C(0x020a000000000000);
+
+#define TORCH_FUNCTIONS(F) \
+    F(int32_t, aoti_torch_dtype_float32, void) \
+    F(int32_t, aoti_torch_dtype_bfloat16, void) \
+    F(int32_t, aoti_torch_dtype_float16, void) \
+    F(int32_t, aoti_torch_dtype_float64, void) \
+    F(int32_t, aoti_torch_dtype_int64, void) \
+    F(int32_t, aoti_torch_dtype_uint8, void) \
+    F(int32_t, aoti_torch_device_type_cpu, void) \
+    F(int32_t, aoti_torch_get_data_ptr, Handle, void **) \
+    F(int32_t, aoti_torch_get_storage_size, Handle, int64_t *) \
+    F(int32_t, aoti_torch_get_dim, Handle, int64_t *) \
+    F(int32_t, aoti_torch_get_sizes, Handle, int64_t **) \
+    F(int32_t, aoti_torch_get_strides, Handle, int64_t **) \
+    F(int32_t, aoti_torch_get_dtype, Handle, int32_t *) \
+    F(int32_t, aoti_torch_is_defined, Handle, bool *) \
+    F(int32_t, aoti_torch_empty_strided, int64_t, const int64_t *, const int64_t *, int32_t, int32_t, int32_t, \
+      Handle *) \
+    F(int32_t, aoti_torch__reinterpret_tensor, Handle, int64_t, const int64_t *, const int64_t *, int64_t, Handle *) \
+    F(int32_t, aoti_torch_new_tensor_handle, Handle, Handle *) \
+    F(int32_t, aoti_torch_copy_, Handle, Handle, int32_t) \
+    F(int32_t, aoti_torch_new_uninitialized_tensor, Handle *) \
+    F(int32_t, aoti_torch_delete_tensor_object, Handle) \
+    F(int32_t, aoti_torch_library_init_def, const char *, const char *, uint32_t, Library *) \
+    F(int32_t, aoti_torch_library_init_impl, const char *, const char *, const char *, uint32_t, Library *) \
+    F(int32_t, aoti_torch_library_def, Library, const char *) \
+    F(int32_t, torch_library_impl, Library, const char *, Kernel *, uint64_t) \
+    F(int32_t, torch_call_dispatcher, const char *, const char *, Value *, uint64_t) \
+    F(int32_t, torch_list_get_item, List, size_t, Value *) \
+    F(int32_t, torch_delete_list, List) \
+    F(int32_t, torch_get_num_threads, uint32_t *) \
     F(int32_t, torch_parallel_for, int64_t, int64_t, int64_t, void (*)(int64_t, int64_t, void *), void *)
 
 #define TORCH_POINTER(result, name, ...) result (*name)(__VA_ARGS__);
@@ -67,21 +71,27 @@ inline Functions torch;
 /* Finds them all, or answers the name of one that is missing. */
 inline const char *load(void *(*find)(const char *name))
 {
-#define TORCH_LOAD(result, name, ...)                                                                                  \
-    void *name = find(#name);                                                                                          \
-    if (!name)                                                                                                         \
-        return #name;                                                                                                  \
+#define TORCH_LOAD(result, name, ...) \
+    void *name = find(#name); \
+    if (!name) \
+        return #name; \
     std::memcpy(&torch.name, &name, sizeof(name));
     TORCH_FUNCTIONS(TORCH_LOAD)
     return nullptr;
 }
 
-class Error : public std::exception {
+class Error : public std::exception
+{
     const char *text;
 
 public:
-    explicit Error(const char *words) : text(words) {}
-    const char *what() const noexcept override { return text; }
+    explicit Error(const char *words) : text(words)
+    {
+    }
+    const char *what() const noexcept override
+    {
+        return text;
+    }
 };
 
 /* Each of libtorch's functions answers 0, or has written what went wrong to the standard error. */
@@ -94,13 +104,14 @@ inline void check(int32_t failed)
 // ---- Tensors ----
 
 /* Owns a tensor, or borrows one; of None and of an undefined tensor it holds nothing. */
-class Tensor {
+class Tensor
+{
     Handle handle = nullptr;
     bool owned = false;
 
     template <class T> T ask(int32_t (*question)(Handle, T *)) const
     {
-        T answer {};
+        T answer{};
         check(question(handle, &answer));
         return answer;
     }
@@ -122,7 +133,10 @@ public:
             tensor.handle = nullptr;
         return tensor;
     }
-    Tensor(Tensor &&other) noexcept : handle(other.handle), owned(other.owned) { other.owned = false; }
+    Tensor(Tensor &&other) noexcept : handle(other.handle), owned(other.owned)
+    {
+        other.owned = false;
+    }
     Tensor &operator=(Tensor &&other) noexcept
     {
         std::swap(handle, other.handle);
@@ -135,9 +149,18 @@ public:
             torch.aoti_torch_delete_tensor_object(handle);
     }
 
-    explicit operator bool() const { return handle != nullptr; }
-    Handle get() const { return handle; }
-    Tensor again() const { return borrow(handle); }
+    explicit operator bool() const
+    {
+        return handle != nullptr;
+    }
+    Handle get() const
+    {
+        return handle;
+    }
+    Tensor again() const
+    {
+        return borrow(handle);
+    }
     Value release() // to whom a result goes
     {
         owned = false;
@@ -148,11 +171,26 @@ public:
     {
         return handle ? static_cast<T *>(ask(torch.aoti_torch_get_data_ptr)) : nullptr;
     }
-    size_t rank() const { return static_cast<size_t>(ask(torch.aoti_torch_get_dim)); }
-    const int64_t *sizes() const { return ask(torch.aoti_torch_get_sizes); }
-    const int64_t *strides() const { return ask(torch.aoti_torch_get_strides); }
-    int32_t type() const { return ask(torch.aoti_torch_get_dtype); }
-    int64_t storage_size() const { return ask(torch.aoti_torch_get_storage_size); }
+    size_t rank() const
+    {
+        return static_cast<size_t>(ask(torch.aoti_torch_get_dim));
+    }
+    const int64_t *sizes() const
+    {
+        return ask(torch.aoti_torch_get_sizes);
+    }
+    const int64_t *strides() const
+    {
+        return ask(torch.aoti_torch_get_strides);
+    }
+    int32_t type() const
+    {
+        return ask(torch.aoti_torch_get_dtype);
+    }
+    int64_t storage_size() const
+    {
+        return ask(torch.aoti_torch_get_storage_size);
+    }
     size_t elements() const
     {
         size_t product = 1;
@@ -245,7 +283,7 @@ inline Tensor empty_like(const Tensor &x)
     Handle handle = nullptr;
     check(torch.aoti_torch_new_tensor_handle(x.get(), &handle));
     stack[0] = reinterpret_cast<Value>(handle);
-    check(torch.torch_call_dispatcher("aten::empty_like", "", stack, torch.aoti_torch_abi_version()));
+    check(torch.torch_call_dispatcher("aten::empty_like", "", stack, WRITTEN_FOR));
     return Tensor::own(reinterpret_cast<Handle>(stack[0]));
 }
 
@@ -264,12 +302,16 @@ inline Tensor laid_out_as(const Tensor &x, const Tensor &other)
 // ---- Arguments ----
 
 /* An operator's arguments: by a letter each, a tensor (t), one that may be None (?), a list (l), or a number (.). */
-class Arguments {
+class Arguments
+{
     Value values[16];
     const char *kinds;
     bool kept = false;
 
-    bool is_tensor(size_t i) const { return kinds[i] == 't' || (kinds[i] == '?' && values[i]); }
+    bool is_tensor(size_t i) const
+    {
+        return kinds[i] == 't' || (kinds[i] == '?' && values[i]);
+    }
     Handle handle(size_t i) const
     {
         return reinterpret_cast<Handle>(kinds[i] == 't' ? values[i] : *reinterpret_cast<Value *>(values[i]));
@@ -294,22 +336,34 @@ public:
     Arguments(const Arguments &) = delete;
     Arguments &operator=(const Arguments &) = delete;
 
-    Tensor tensor(size_t i) const { return is_tensor(i) ? Tensor::borrow(handle(i)) : Tensor(); }
+    Tensor tensor(size_t i) const
+    {
+        return is_tensor(i) ? Tensor::borrow(handle(i)) : Tensor();
+    }
     template <class T> T number(size_t i) const // whose bytes come first in the value
     {
         T number;
         std::memcpy(&number, &values[i], sizeof(number));
         return number;
     }
-    float real(size_t i) const { return static_cast<float>(number<double>(i)); }
-    bool flag(size_t i) const { return number<bool>(i); }
+    float real(size_t i) const
+    {
+        return static_cast<float>(number<double>(i));
+    }
+    bool flag(size_t i) const
+    {
+        return number<bool>(i);
+    }
     bool flag(size_t i, size_t item) const // of a list
     {
         Value value = 0;
         check(torch.torch_list_get_item(reinterpret_cast<List>(values[i]), item, &value));
         return value & 1;
     }
-    void keep() { kept = true; } // for an operator that is called with the same stack
+    void keep()
+    {
+        kept = true;
+    } // for an operator that is called with the same stack
 };
 
 } // namespace libtorch

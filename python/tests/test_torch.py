@@ -139,7 +139,7 @@ def test_what_is_pytorchs():
     model = bnorm.torch.convert(network(4))
     with pytest.raises(ValueError, match="more than 1 value per channel"):
         model(torch.randn(1, 6, 1, 1))
-    assert model(torch.randn(0, 6, 5, 3)).shape == (0, 6, 5, 3)
+    compare(network(4, nn.ReLU()), torch.randn(0, 6, 5, 3), torch.randn(0, 6, 5, 3))
     double = bnorm.torch.convert(network(4).double())
     assert double(tensor(4).double()).dtype == torch.float64
     meta = bnorm.torch.convert(network(4, nn.ReLU())).to("meta")
@@ -163,6 +163,19 @@ def test_checkpoint_and_autocast():
     with torch.autocast("cpu", torch.bfloat16):
         y = model(nn.Conv2d(6, 6, 1)(tensor(4)))
     assert y.dtype == torch.bfloat16 and y.isfinite().all()
+
+
+def test_operators_read_no_further():
+    x, weight = tensor(4), torch.rand(6)
+    y, saved, mask = _ops._forward(x, x, weight, None, None, None, True, 0.1, 1e-5, *_ops.activation_of("relu"), True)
+    def backward(dy=x, weight=weight, saved=saved, mask=mask):
+        return _ops._backward(dy, x, weight, None, saved, mask, True, 1e-5, *_ops.activation_of("relu"), True, True, True)
+    backward()
+    for wrong in ({"dy": x[:2]}, {"weight": weight[:5]}, {"saved": saved[:2]}, {"saved": saved.double()}, {"mask": mask[:-1]}):
+        with pytest.raises(RuntimeError, match="bnorm: "):
+            backward(**wrong)
+    with pytest.raises(RuntimeError, match="epsilon"):
+        _ops._forward(x, None, weight, None, None, None, True, 0.1, -1.0, *_ops.IDENTITY, True)
 
 
 # ---- Derivatives ----
