@@ -20,7 +20,7 @@ def read(path):
 kernels = re.findall(r"^KERNEL\((\w+),", read("kernels/kernels.def"), re.M)
 listed = re.findall(r"^\| `(\w+)` \|", read("kernels/README.md"), re.M)
 check(kernels and kernels == listed, "kernels/README.md lists the kernels", f"it has {listed}, kernels.def {kernels}")
-for example in ("examples/inference.c", "examples/training.c"):
+for example in ("examples/inference.c", "examples/training.c", "examples/pytorch.py"):
     check(read(example).strip() in read("README.md"), f"README.md shows {example}")
 version = ".".join(re.findall(r"^#define BNORM_VERSION_\w+ (\d+)$", read("include/bnorm/version.h"), re.M))
 check(f"## {version}" in read("CHANGELOG.md"), f"CHANGELOG.md has an entry for {version}")

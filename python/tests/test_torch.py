@@ -2,6 +2,8 @@
 """bnorm.torch against PyTorch in float64."""
 
 import copy
+import pathlib
+import runpy
 import warnings
 
 import pytest
@@ -336,6 +338,12 @@ def test_enabled_and_disabled():
 
 
 # ---- Whole models ----
+
+
+def test_example(capsys):
+    """The one that the README shows."""
+    runpy.run_path(str(pathlib.Path(__file__).parents[2] / "examples/pytorch.py"))
+    assert "step 2 on " + bnorm.isa() in capsys.readouterr().out
 
 
 def train(model, threads):
