@@ -64,17 +64,10 @@ def _epilogue(activation: Optional[Activation], residual: Optional[np.ndarray], 
               y: np.ndarray, y_name: str) -> Optional[_abi.Epilogue]:
     if activation is None and residual is None and mask is None:
         return None
-    name, *bounds = [activation or "identity"] if activation is None or isinstance(activation, str) else activation
-    if name == "relu6":
-        name, bounds = "clamp", [0.0, 6.0]
-    if name not in _abi.ACTIVATIONS:
-        raise ValueError(f"activation: {name!r} is not one of {', '.join(_abi.ACTIVATIONS)}, relu6")
-    if len(bounds) > 2:
-        raise ValueError("activation: at most two parameters")
+    number, alpha, beta = _abi.activation_of(activation)
     if mask is not None and (mask.dtype != np.uint8 or not mask.flags.c_contiguous):
         raise TypeError("mask: not a contiguous array of uint8")
-    alpha, beta = [*map(float, bounds), 0.0, 0.0][:2]
-    return _abi.Epilogue(activation=_abi.ACTIVATIONS.index(name), alpha=alpha, beta=beta,
+    return _abi.Epilogue(activation=number, alpha=alpha, beta=beta,
                          residual=like("residual", residual, y, y_name), mask=None if mask is None else mask.ctypes.data)
 
 
@@ -247,9 +240,12 @@ def _backward_params(channels: int, gamma: Optional[np.ndarray], beta: Optional[
 
 
 def _saved_or_frozen(saved: Optional[Saved], frozen: Optional[Tuple[np.ndarray, np.ndarray]]) -> Saved:
-    if (saved is None) == (frozen is None):
-        raise ValueError("saved: either it or frozen must be given")
-    return saved if frozen is None else Saved(frozen[0], None, frozen[1])
+    """In the place of rstd, what is frozen has the variance; it has no low part."""
+    if saved is not None and frozen is None:
+        return saved
+    if frozen is not None and saved is None:
+        return Saved(frozen[0], frozen[0], frozen[1])
+    raise ValueError("saved: either it or frozen must be given")
 
 
 def backward(dy: np.ndarray, x: np.ndarray, saved: Optional[Saved] = None, gamma: Optional[np.ndarray] = None,

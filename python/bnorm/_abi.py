@@ -5,7 +5,7 @@ import ctypes
 import functools
 import importlib.metadata
 from ctypes import POINTER, byref, c_char_p, c_double, c_float, c_int, c_size_t, c_uint64, c_void_p
-from typing import Any
+from typing import Any, NamedTuple, Sequence, Union
 
 DTYPES = {"float32": 0, "bfloat16": 1, "float16": 2}
 ACTIVATIONS = ("identity", "relu", "clamp", "leaky_relu", "hard_sigmoid", "hard_swish", "sigmoid", "silu", "tanh", "gelu",
@@ -125,6 +125,26 @@ def size_of(name: str, *arguments: Any) -> int:
     size = c_size_t()
     call(name, *arguments, byref(size))
     return size.value
+
+
+class Activation(NamedTuple):
+    """One of bnorm_activation, with its parameters."""
+
+    number: int = 0
+    alpha: float = 0.0
+    beta: float = 0.0
+
+
+def activation_of(given: Union[None, str, Sequence[Any]]) -> Activation:
+    """That of a name, or of a name and its parameters, as in ("clamp", 0, 6)."""
+    name, *parameters = ["identity"] if given is None else [given] if isinstance(given, str) else list(given)
+    if name == "relu6":
+        name, parameters = "clamp", [0, 6]
+    if name not in ACTIVATIONS:
+        raise ValueError(f"activation: {name!r} is not one of {', '.join(ACTIVATIONS)}, relu6")
+    if len(parameters) > 2:
+        raise ValueError("activation: at most two parameters")
+    return Activation(ACTIVATIONS.index(name), *map(float, parameters))
 
 
 @functools.lru_cache(maxsize=None)

@@ -35,7 +35,9 @@ class Axes(NamedTuple):
 def axes_of(layout: str, array: View) -> Axes:
     """Reads "NCHW", "NHWC", "NC", "NCL", "NDHWC" and the like; "NCHW16c" has a last axis of 16 adjacent channels."""
     parts = re.fullmatch(r"([A-Z]+?)(?:(\d+)c)?", layout)
-    letters = parts[1] if parts else ""
+    if parts is None:
+        raise ValueError(f"layout: {layout!r} is not of letters, and then maybe a block as in NCHW16c")
+    letters = parts[1]
     if letters.count("N") != 1 or letters.count("C") != 1 or len(set(letters)) != len(letters):
         raise ValueError(f"layout: {layout!r} does not name one N, one C and the axes of points")
     block = len(letters) if parts[2] else None

@@ -11,7 +11,7 @@ from ._patterns import matches
 
 
 class _Tracer(torch.fx.Tracer):
-    def is_leaf_module(self, module, name):
+    def is_leaf_module(self, module: nn.Module, name: str) -> bool:
         return isinstance(module, _Mixin) or super().is_leaf_module(module, name)
 
 
@@ -19,15 +19,16 @@ def _fuse(graph: torch.fx.Graph, model: nn.Module) -> None:
     modules = dict(model.named_modules())
     calls = [node.target for node in graph.nodes if node.op == "call_module"]
 
-    def is_norm(node):
-        norm = modules.get(node.target) if node.op == "call_module" else None
+    def is_norm(node: torch.fx.Node) -> bool:
+        norm = modules.get(str(node.target)) if node.op == "call_module" else None
         return isinstance(norm, _Mixin) and not isinstance(norm, SyncBatchNorm) and calls.count(node.target) == 1
 
     for match in matches(graph, modules, is_norm):
-        modules[match.norm.target].activation = match.activation
+        name = str(match.norm.target)
+        setattr(modules[name], "activation", match.activation)
         with graph.inserting_before(match.added or match.activated):
             inputs = (match.norm.args[0],) if match.residual is None else (match.norm.args[0], match.residual)
-            match.replace(graph.call_module(match.norm.target, inputs))
+            match.replace(graph.call_module(name, inputs))
 
 
 def convert(model: nn.Module, fuse: bool = True) -> nn.Module:

@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: MIT
 """PyTorch's modules with the same parameters and buffers, whose forward pass is the library's."""
 
+from typing import Any, Dict, Optional
+
 import torch
 import torch.distributed
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from . import _ops
 
 
-class _Mixin:
+class _Mixin(_BatchNorm):
     activation = _ops.IDENTITY
 
     def _advance(self) -> float:
@@ -20,7 +23,7 @@ class _Mixin:
                 factor = 1.0 / float(self.num_batches_tracked)
         return factor
 
-    def forward(self, input, residual=None):
+    def forward(self, input: Tensor, residual: Optional[Tensor] = None) -> Tensor:
         self._check_input_dim(input)
         factor = self._advance()
         training = self.training or (self.running_mean is None and self.running_var is None)
@@ -44,7 +47,7 @@ class BatchNorm3d(_Mixin, nn.BatchNorm3d):
 # ---- Batches that processes share ----
 
 
-def _gather(tensor: torch.Tensor, group) -> torch.Tensor:
+def _gather(tensor: Tensor, group: Any) -> Tensor:
     """That of each process, stacked in their order."""
     parts = [torch.empty_like(tensor) for _ in range(torch.distributed.get_world_size(group))]
     torch.distributed.all_gather(parts, tensor, group=group)
@@ -84,7 +87,7 @@ class _Synchronised(torch.autograd.Function):
 class SyncBatchNorm(_Mixin, nn.SyncBatchNorm):
     """torch.nn.SyncBatchNorm on CPUs too, over torch.distributed (gloo): statistics are those of all processes' values."""
 
-    def forward(self, input, residual=None):
+    def forward(self, input: Tensor, residual: Optional[Tensor] = None) -> Tensor:
         group = self.process_group or (torch.distributed.group.WORLD if torch.distributed.is_initialized() else None)
         shared = self.training and group is not None and torch.distributed.get_world_size(group) > 1
         if input.device.type != "cpu" or (shared and input.dtype not in _ops.DTYPES):
@@ -97,5 +100,5 @@ class SyncBatchNorm(_Mixin, nn.SyncBatchNorm):
                                    self.eps, group)
 
 
-COUNTERPARTS = {nn.BatchNorm1d: BatchNorm1d, nn.BatchNorm2d: BatchNorm2d, nn.BatchNorm3d: BatchNorm3d,
+COUNTERPARTS: Dict[type, type] = {nn.BatchNorm1d: BatchNorm1d, nn.BatchNorm2d: BatchNorm2d, nn.BatchNorm3d: BatchNorm3d,
                 nn.SyncBatchNorm: SyncBatchNorm}

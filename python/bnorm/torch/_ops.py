@@ -3,13 +3,14 @@
 
 import ctypes
 import pathlib
-from typing import Any, NamedTuple, Optional, Tuple, Union
+from typing import Any, Optional, Sequence, Union
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from .. import _abi
+from .._abi import Activation, activation_of
 
 
 def _register() -> None:
@@ -35,14 +36,6 @@ DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 # ---- Activations ----
 
 
-class Activation(NamedTuple):
-    """One of bnorm_activation, with its parameters."""
-
-    number: int = 0
-    alpha: float = 0.0
-    beta: float = 0.0
-
-
 IDENTITY = Activation()
 _BY_TORCH = {
     "identity": lambda z, a: z,
@@ -62,14 +55,6 @@ _BY_TORCH = {
 }
 _FUNCTIONS = [_BY_TORCH[name] for name in _abi.ACTIVATIONS]
 _MASKED = [_abi.ACTIVATIONS.index(name) for name in ("relu", "clamp", "leaky_relu", "hard_sigmoid")]
-
-
-def activation_of(given: Union[None, str, Tuple[Any, ...]]) -> Activation:
-    """That of a name, or of a name and its parameters, as in ("clamp", 0, 6)."""
-    name, *parameters = ("identity",) if given is None else (given,) if isinstance(given, str) else given
-    if name not in _abi.ACTIVATIONS or len(parameters) > 2:
-        raise ValueError(f"activation: {given!r} is not one of {', '.join(_abi.ACTIVATIONS)} and its parameters")
-    return Activation(_abi.ACTIVATIONS.index(name), *map(float, parameters))
 
 
 def is_fused(activation: Activation, residual: bool) -> bool:
@@ -196,7 +181,7 @@ def run(x: Tensor, running_mean: Optional[Tensor], running_var: Optional[Tensor]
 
 def batch_norm(x: Tensor, running_mean: Optional[Tensor], running_var: Optional[Tensor], weight: Optional[Tensor] = None,
                bias: Optional[Tensor] = None, training: bool = False, momentum: float = 0.1, eps: float = 1e-5, *,
-               activation: Union[None, str, Tuple[Any, ...]] = None, residual: Optional[Tensor] = None) -> Tensor:
+               activation: Union[None, str, Sequence[Any]] = None, residual: Optional[Tensor] = None) -> Tensor:
     """Is torch.nn.functional.batch_norm, and then activation(... + residual) in the same pass.
 
     activation is a name of bnorm.infer(), or a name and its parameters, as in ("clamp", 0, 6); what this build of the library

@@ -6,7 +6,7 @@ from typing import Optional
 
 import torch
 
-from . import _ops  # noqa: F401: registers the operators
+from . import _ops  # noqa: F401 (registers the operators)
 
 _overrides: Optional[torch.library.Library] = None
 

@@ -68,8 +68,8 @@ def _activation_of(node: torch.fx.Node, modules: Dict[str, nn.Module]) -> Option
         given = _FUNCTIONS[node.target](*node.args[1:], **node.kwargs)
     elif node.op == "call_method" and node.target in _METHODS:
         given = _METHODS[node.target]
-    elif node.op == "call_module" and type(modules.get(node.target)) in _MODULES:
-        module = modules[node.target]
+    elif node.op == "call_module" and type(modules.get(str(node.target))) in _MODULES:
+        module = modules[str(node.target)]
         given = _MODULES[type(module)](module)
     return None if given is None else _ops.activation_of(given)
 
