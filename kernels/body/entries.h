@@ -81,7 +81,7 @@ static bnorm_map_job skip_lanes(bnorm_map_job j, size_t lanes)
     if (j.y)
         j.y = bnorm_output(j.y, j.y_type, lanes);
     j.at += lanes;
-    j.prefetch_until = 0;
+    j.prefetch_until = lanes_after(j.prefetch_until, lanes);
     return j;
 }
 
@@ -172,23 +172,39 @@ static void map_adjacent_rows(bnorm_map_job j, size_t rows, size_t width)
     }
 }
 
-/* Computes units smaller than a pair: expands the coefficients of several units to one float per lane. */
+/* Repeats the coefficient of each unit, or its row of them, to the unit's lanes. Stores up to a pair more. */
+static void expand_units(float *expanded, const float *k, size_t width, size_t units, size_t lanes)
+{
+    for (size_t u = 0; u < units; u++) {
+        const pair row = repeat_row_pair(k + u * width, width, 0);
+        v_store(expanded + u * lanes, row.a);
+        if (lanes > V_LANES)
+            v_store(expanded + u * lanes + V_LANES, row.b);
+    }
+}
+
+/*
+ * Computes units smaller than a pair: expands coefficients to one float per lane, for so many lanes at a time. All but
+ * the first of these pieces begin where y is aligned, within a unit if need be.
+ */
 static void map_small_units(bnorm_map_job j, const bnorm_planes *p)
 {
-    BNORM_ALIGNED float expanded[BNORM_COEFFICIENTS][BNORM_MAX_SUPER_ROW], seam[BNORM_COEFFICIENTS][2 * PAIR];
-    const size_t at_once = BNORM_MAX_SUPER_ROW / p->lanes;
+    enum { PIECE = 512 };
+    BNORM_ALIGNED float expanded[BNORM_COEFFICIENTS][PIECE + 2 * PAIR], seam[BNORM_COEFFICIENTS][2 * PAIR];
     const bnorm_map_job first = j;
-    for (size_t unit = 0; unit < p->units; unit += at_once) {
-        const size_t units = minimum(p->units - unit, at_once);
-        j = skip_lanes(first, unit * p->lanes);
+    const size_t lanes = p->units * p->lanes, to_aligned = lanes_to_aligned(j.y, j.y_type);
+    for (size_t done = 0, n = PIECE - PAIR + to_aligned; done < lanes; done += n, n = PIECE) {
+        const size_t unit = done / p->lanes, before = done % p->lanes;
+        n = minimum(n, lanes - done);
+        j = skip_lanes(first, done);
         for (int c = 0; c < BNORM_COEFFICIENTS; c++) {
-            for (size_t u = 0; bnorm_uses(j.map, c) && u < units; u++)
-                repeat_row(expanded[c] + u * p->lanes, first.k[c] + (unit + u) * p->width, p->width,
-                           p->lanes / p->width);
-            j.k[c] = expanded[c];
+            if (bnorm_uses(j.map, c))
+                expand_units(expanded[c], first.k[c] + unit * p->width, p->width, (before + n - 1) / p->lanes + 1,
+                             p->lanes);
+            j.k[c] = expanded[c] + before;
         }
-        const row_coefficients f = coefficients_of_rows(&j, units * p->lanes, seam);
-        map_row_units(j, &f, 1, units * p->lanes);
+        const row_coefficients f = coefficients_of_rows(&j, n, seam);
+        map_row_units(j, &f, 1, n);
     }
 }
 
