@@ -124,7 +124,7 @@ void check_map_planes(trial *t)
 {
     size_t width = plane_widths[random_below(&t->random, COUNT_OF(plane_widths))],
            points = (t->length + width - 1) / width;
-    bnorm_planes p = { .width = width, .lanes = points * width, .units = 1 + random_below(&t->random, 9) };
+    bnorm_planes p = { .width = width, .lanes = points * width, .units = 1 + random_below(&t->random, 9), .images = 1 };
     size_t count = p.units * p.lanes;
     void *typed_x, *typed_dy;
     const bnorm_dtype x_type = trial_type(t), dy_type = trial_type(t);
@@ -257,7 +257,9 @@ void check_store_fence(trial *t)
         return;
     static const float zero = 0, one = 1;
     BNORM_ALIGNED float x[64], y[64];
-    bnorm_planes p = { .job = { .stream = true, .x = x, .y = y }, .width = 1, .units = 1, .lanes = t->length };
+    bnorm_planes p = {
+        .job = { .stream = true, .x = x, .y = y }, .width = 1, .units = 1, .lanes = t->length, .images = 1
+    };
     reader r = { .y = y, .count = t->length, .rounds = 300 };
     pthread_t thread;
     for (int c = 0; c < BNORM_COEFFICIENTS; c++)

@@ -112,9 +112,9 @@ static sum_function *const plane_sums[][TYPES] = {
     [BNORM_FUSED] = OF_X_AND_DY_FUSED(sum_planes_fused),
 };
 static sum_function *const run_sums[][TYPES] = {
-    [BNORM_DEVIATIONS] = OF_X(sum_runs_deviations),      [BNORM_SQUARES] = OF_X(sum_runs_squares),
-    [BNORM_PRODUCTS] = OF_X_AND_DY(sum_runs_products),   [BNORM_CENTERED] = ANY_TYPE(sum_planes_centered),
-    [BNORM_FUSED] = OF_X_AND_DY_FUSED(sum_planes_fused),
+    [BNORM_DEVIATIONS] = OF_X(sum_runs_deviations),    [BNORM_SQUARES] = OF_X(sum_runs_squares),
+    [BNORM_PRODUCTS] = OF_X_AND_DY(sum_runs_products), [BNORM_CENTERED] = ANY_TYPE(sum_planes_centered),
+    [BNORM_FUSED] = OF_X_AND_DY_FUSED(sum_runs_fused),
 };
 static sum_function *const memory_plane_sums[][TYPES] = {
     [BNORM_DEVIATIONS] = OF_X(sum_planes_deviations),           [BNORM_SQUARES] = OF_X(sum_memory_planes_squares),
