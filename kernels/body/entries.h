@@ -237,7 +237,8 @@ static void map_large_units(bnorm_map_job j, const bnorm_planes *p)
     j.end = j.at + lanes;
     j.stream = j.stream && head == to_aligned;
     set_prefetch(&j, lanes);
-    plane_maps[j.fusion != NULL][j.map][type_of(&j)](j, NULL, p->units, p->lanes, p->width, head);
+    unit_function *const map = (p->width == 1 ? channel_maps : plane_maps)[j.fusion != NULL][j.map][type_of(&j)];
+    map(j, NULL, p->units, p->lanes, p->width, head);
 }
 
 static void map_planes(const bnorm_planes *given)

@@ -27,16 +27,17 @@
 #define MAPS 4
 #define FUSED_SUMS 8
 #define FUSED_MAPS 16
-#define RARE 32 /* arithmetics that are seldom used, or slow in any case: one instance is enough */
+#define FUSED_CHANNELS 32 /* fused loops for planes of one channel, and sums of small planes */
+#define RARE 64 /* arithmetics that are seldom used, or slow in any case: one instance is enough */
 
 #define TARGET
 #define T f32
-#define LOOPS (SUMS_OF_X | SUMS_OF_PRODUCTS | MAPS | FUSED_SUMS | FUSED_MAPS)
+#define LOOPS (SUMS_OF_X | SUMS_OF_PRODUCTS | MAPS | FUSED_SUMS | FUSED_MAPS | FUSED_CHANNELS)
 #include "loops.inc"
 #undef T
 #ifdef TYPED_BF16
 #define T bf16
-#define LOOPS (SUMS_OF_X | SUMS_OF_PRODUCTS | MAPS | FUSED_SUMS | FUSED_MAPS)
+#define LOOPS (SUMS_OF_X | SUMS_OF_PRODUCTS | MAPS | FUSED_SUMS | FUSED_MAPS | FUSED_CHANNELS)
 #include "loops.inc"
 #undef T
 #endif
@@ -65,7 +66,7 @@
 #if defined(V_BF16_TARGET) && defined(TYPED_BF16)
 #define TARGET V_BF16_TARGET
 #define T bf16_fast
-#define LOOPS (MAPS | FUSED_MAPS)
+#define LOOPS (MAPS | FUSED_MAPS | FUSED_CHANNELS)
 #include "loops.inc"
 #undef T
 #undef TARGET
@@ -104,6 +105,11 @@ enum { ANY = BNORM_DTYPE_F16 + 1, BF16_FAST, TYPES };
 #define EACH_TYPE_FUSED(walk) { walk##_f32, BF16(walk), MIXED(walk), MIXED(walk), FAST(walk) }
 #define ANY_TYPE(walk) { MIXED(walk), MIXED(walk), MIXED(walk), MIXED(walk), MIXED(walk) }
 
+/* These walks have no instance for any type. */
+#define map_channels_fused_normalise_any map_planes_fused_normalise_any
+#define map_channels_fused_gradient_any map_planes_fused_gradient_any
+#define sum_runs_fused_any sum_planes_fused_any
+
 typedef void sum_function(const bnorm_walk *w, const bnorm_sum_job *c);
 
 static sum_function *const plane_sums[][TYPES] = {
@@ -141,6 +147,15 @@ static unit_function *const plane_maps[2][BNORM_FROZEN + 1][TYPES] = {
     { [BNORM_NORMALISE] = EACH_TYPE_FUSED(map_planes_fused_normalise),
       [BNORM_GRADIENT] = EACH_TYPE_FUSED(map_planes_fused_gradient),
       [BNORM_FROZEN] = EACH_TYPE_FUSED(map_planes_fused_gradient) },
+};
+/* Planes of one channel: what is fused takes so many registers that loops of their own pay off. */
+static unit_function *const channel_maps[2][BNORM_FROZEN + 1][TYPES] = {
+    { [BNORM_NORMALISE] = EACH_TYPE(map_planes_normalise),
+      [BNORM_GRADIENT] = EACH_TYPE(map_planes_gradient),
+      [BNORM_FROZEN] = ANY_TYPE(map_planes_frozen) },
+    { [BNORM_NORMALISE] = EACH_TYPE_FUSED(map_channels_fused_normalise),
+      [BNORM_GRADIENT] = EACH_TYPE_FUSED(map_channels_fused_gradient),
+      [BNORM_FROZEN] = EACH_TYPE_FUSED(map_channels_fused_gradient) },
 };
 static unit_function *const row_maps[2][BNORM_FROZEN + 1][TYPES] = {
     { [BNORM_NORMALISE] = EACH_TYPE(map_rows_normalise),
