@@ -38,6 +38,7 @@ static bool groups_are_runs(const bnorm_walk *w, const bnorm_sum_job *c)
 
 static void sum_units(const bnorm_walk *w, const bnorm_sum_job *c)
 {
+    const int terms = is_clamped(c) ? CLAMPED : (int)c->terms;
     const int type = bnorm_of_x(c->terms) || c->x_type == c->dy_type ? (int)c->x_type : ANY;
     const bool adjacent_tiles = w->rows_per_super_row * w->width == BNORM_TILE && w->x.super_row_stride == BNORM_TILE &&
                                 w->dy.super_row_stride == BNORM_TILE;
@@ -46,13 +47,13 @@ static void sum_units(const bnorm_walk *w, const bnorm_sum_job *c)
     else if (!w->dense)
         sum_strided(w, c);
     else if (adjacent_tiles && groups_are_runs(w, c))
-        run_sums[c->terms][type](w, c);
+        run_sums[terms][type](w, c);
     else if (adjacent_tiles && w->prefetch && w->run_super_rows <= LONG_RUN)
-        memory_plane_sums[c->terms][type](w, c);
+        memory_plane_sums[terms][type](w, c);
     else if (adjacent_tiles)
-        plane_sums[c->terms][type](w, c);
+        plane_sums[terms][type](w, c);
     else
-        row_sums[c->terms][type](w, c);
+        row_sums[terms][type](w, c);
 }
 
 /* ---- Maps ---- */

@@ -27,17 +27,18 @@
 #define MAPS 4
 #define FUSED_SUMS 8
 #define FUSED_MAPS 16
-#define FUSED_CHANNELS 32 /* fused loops for planes of one channel, and sums of small planes */
-#define RARE 64 /* arithmetics that are seldom used, or slow in any case: one instance is enough */
+#define FUSED_CHANNELS 32 /* maps of planes of one channel */
+#define CLAMPED_SUMS 64
+#define RARE 128 /* arithmetics that are seldom used, or slow in any case: one instance is enough */
 
 #define TARGET
 #define T f32
-#define LOOPS (SUMS_OF_X | SUMS_OF_PRODUCTS | MAPS | FUSED_SUMS | FUSED_MAPS | FUSED_CHANNELS)
+#define LOOPS (SUMS_OF_X | SUMS_OF_PRODUCTS | MAPS | FUSED_SUMS | CLAMPED_SUMS | FUSED_MAPS | FUSED_CHANNELS)
 #include "loops.inc"
 #undef T
 #ifdef TYPED_BF16
 #define T bf16
-#define LOOPS (SUMS_OF_X | SUMS_OF_PRODUCTS | MAPS | FUSED_SUMS | FUSED_MAPS | FUSED_CHANNELS)
+#define LOOPS (SUMS_OF_X | SUMS_OF_PRODUCTS | MAPS | FUSED_SUMS | CLAMPED_SUMS | FUSED_MAPS | FUSED_CHANNELS)
 #include "loops.inc"
 #undef T
 #endif
@@ -108,24 +109,29 @@ enum { ANY = BNORM_DTYPE_F16 + 1, BF16_FAST, TYPES };
 /* These walks have no instance for any type. */
 #define map_channels_fused_normalise_any map_planes_fused_normalise_any
 #define map_channels_fused_gradient_any map_planes_fused_gradient_any
-#define sum_runs_fused_any sum_planes_fused_any
+#define sum_planes_clamped_any sum_planes_fused_any
+#define sum_runs_clamped_any sum_planes_fused_any
+#define sum_rows_clamped_any sum_rows_fused_any
+
+/* Sums of BNORM_FUSED with a clamp alone: another row of the tables. */
+enum { CLAMPED = BNORM_FUSED + 1 };
 
 typedef void sum_function(const bnorm_walk *w, const bnorm_sum_job *c);
 
 static sum_function *const plane_sums[][TYPES] = {
     [BNORM_DEVIATIONS] = OF_X(sum_planes_deviations),    [BNORM_SQUARES] = OF_X(sum_planes_squares),
     [BNORM_PRODUCTS] = OF_X_AND_DY(sum_planes_products), [BNORM_CENTERED] = ANY_TYPE(sum_planes_centered),
-    [BNORM_FUSED] = OF_X_AND_DY_FUSED(sum_planes_fused),
+    [BNORM_FUSED] = OF_X_AND_DY_FUSED(sum_planes_fused), [CLAMPED] = OF_X_AND_DY_FUSED(sum_planes_clamped),
 };
 static sum_function *const run_sums[][TYPES] = {
-    [BNORM_DEVIATIONS] = OF_X(sum_runs_deviations),    [BNORM_SQUARES] = OF_X(sum_runs_squares),
-    [BNORM_PRODUCTS] = OF_X_AND_DY(sum_runs_products), [BNORM_CENTERED] = ANY_TYPE(sum_planes_centered),
-    [BNORM_FUSED] = OF_X_AND_DY_FUSED(sum_runs_fused),
+    [BNORM_DEVIATIONS] = OF_X(sum_runs_deviations),      [BNORM_SQUARES] = OF_X(sum_runs_squares),
+    [BNORM_PRODUCTS] = OF_X_AND_DY(sum_runs_products),   [BNORM_CENTERED] = ANY_TYPE(sum_planes_centered),
+    [BNORM_FUSED] = OF_X_AND_DY_FUSED(sum_planes_fused), [CLAMPED] = OF_X_AND_DY_FUSED(sum_runs_clamped),
 };
 static sum_function *const memory_plane_sums[][TYPES] = {
     [BNORM_DEVIATIONS] = OF_X(sum_planes_deviations),           [BNORM_SQUARES] = OF_X(sum_memory_planes_squares),
     [BNORM_PRODUCTS] = OF_X_AND_DY(sum_memory_planes_products), [BNORM_CENTERED] = ANY_TYPE(sum_planes_centered),
-    [BNORM_FUSED] = OF_X_AND_DY_FUSED(sum_planes_fused),
+    [BNORM_FUSED] = OF_X_AND_DY_FUSED(sum_planes_fused),        [CLAMPED] = OF_X_AND_DY_FUSED(sum_planes_clamped),
 };
 /* Other terms of such channels are rare: sum_strided() gathers them, which is fast enough. */
 static sum_function *const column_sums[BNORM_PRODUCTS + 1][TYPES] = {
@@ -136,7 +142,7 @@ static sum_function *const column_sums[BNORM_PRODUCTS + 1][TYPES] = {
 static sum_function *const row_sums[][TYPES] = {
     [BNORM_DEVIATIONS] = OF_X(sum_rows_deviations),    [BNORM_SQUARES] = OF_X(sum_rows_squares),
     [BNORM_PRODUCTS] = OF_X_AND_DY(sum_rows_products), [BNORM_CENTERED] = ANY_TYPE(sum_rows_centered),
-    [BNORM_FUSED] = OF_X_AND_DY_FUSED(sum_rows_fused),
+    [BNORM_FUSED] = OF_X_AND_DY_FUSED(sum_rows_fused), [CLAMPED] = OF_X_AND_DY_FUSED(sum_rows_clamped),
 };
 
 /* [0]: nothing is fused, [1]: something is. Fused BNORM_FROZEN uses the loops of BNORM_GRADIENT. */
