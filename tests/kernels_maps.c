@@ -162,6 +162,14 @@ void check_map_planes(trial *t)
     t->kernels->map_planes(&typed);
     t->kernels->store_fence();
     check_types(t, expected, typed.job.y, typed.job.y_type, p.units, p.lanes, p.lanes);
+    bnorm_planes images = p; /* of the same values */
+    images.images = 3;
+    images.y_stride = count + random_below(&t->random, 40);
+    images.job.y = trial_output(t, 2 * images.y_stride + count);
+    t->kernels->map_planes(&images);
+    t->kernels->store_fence();
+    for (size_t image = 0; image < images.images; image++)
+        check(same_bits((float *)images.job.y + image * images.y_stride, expected, count), "an image has other bits");
     bool in_dy = !p.job.x || (p.job.dy && random_below(&t->random, 2));
     memcpy(y, in_dy ? dy : x, count * sizeof(float));
     *(in_dy ? &p.job.dy : &p.job.x) = y;

@@ -28,12 +28,11 @@ static void sum_unit_columns(const bnorm_walk *w, const bnorm_sum_job *c, int ty
     row_sums[c->terms][type](&rows, &one);
 }
 
-/* Whether all super-rows are of one run and group, or each group is some whole runs. */
-static bool groups_are_runs(const bnorm_walk *w, const bnorm_sum_job *c)
+/* Whether each group is some whole runs. */
+static bool has_whole_runs(const bnorm_walk *w, const bnorm_sum_job *c)
 {
-    const size_t run_rows = w->run_super_rows, row = c->first % run_rows;
-    return (c->rows <= BNORM_GROUP && row + c->rows <= run_rows) ||
-           (!w->prefetch && BNORM_GROUP % run_rows == 0 && row == 0 && c->rows % run_rows == 0);
+    return BNORM_GROUP % w->run_super_rows == 0 && c->first % w->run_super_rows == 0 &&
+           c->rows % w->run_super_rows == 0;
 }
 
 static void sum_units(const bnorm_walk *w, const bnorm_sum_job *c)
@@ -46,14 +45,16 @@ static void sum_units(const bnorm_walk *w, const bnorm_sum_job *c)
         sum_unit_columns(w, c, type);
     else if (!w->dense)
         sum_strided(w, c);
-    else if (adjacent_tiles && groups_are_runs(w, c))
+    else if (adjacent_tiles && c->rows <= BNORM_GROUP && c->first % w->run_super_rows + c->rows <= w->run_super_rows)
         run_sums[terms][type](w, c);
     else if (adjacent_tiles && w->prefetch && w->run_super_rows <= LONG_RUN)
         memory_plane_sums[terms][type](w, c);
+    else if (adjacent_tiles && has_whole_runs(w, c))
+        small_plane_sums[terms][type](w, c);
     else if (adjacent_tiles)
         plane_sums[terms][type](w, c);
     else
-        row_sums[terms][type](w, c);
+        row_sums[c->terms][type](w, c);
 }
 
 /* ---- Maps ---- */

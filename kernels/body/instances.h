@@ -110,8 +110,7 @@ enum { ANY = BNORM_DTYPE_F16 + 1, BF16_FAST, TYPES };
 #define map_channels_fused_normalise_any map_planes_fused_normalise_any
 #define map_channels_fused_gradient_any map_planes_fused_gradient_any
 #define sum_planes_clamped_any sum_planes_fused_any
-#define sum_runs_clamped_any sum_planes_fused_any
-#define sum_rows_clamped_any sum_rows_fused_any
+#define sum_small_planes_clamped_any sum_planes_fused_any
 
 /* Sums of BNORM_FUSED with a clamp alone: another row of the tables. */
 enum { CLAMPED = BNORM_FUSED + 1 };
@@ -126,7 +125,12 @@ static sum_function *const plane_sums[][TYPES] = {
 static sum_function *const run_sums[][TYPES] = {
     [BNORM_DEVIATIONS] = OF_X(sum_runs_deviations),      [BNORM_SQUARES] = OF_X(sum_runs_squares),
     [BNORM_PRODUCTS] = OF_X_AND_DY(sum_runs_products),   [BNORM_CENTERED] = ANY_TYPE(sum_planes_centered),
-    [BNORM_FUSED] = OF_X_AND_DY_FUSED(sum_planes_fused), [CLAMPED] = OF_X_AND_DY_FUSED(sum_runs_clamped),
+    [BNORM_FUSED] = OF_X_AND_DY_FUSED(sum_planes_fused), [CLAMPED] = OF_X_AND_DY_FUSED(sum_planes_clamped),
+};
+static sum_function *const small_plane_sums[][TYPES] = {
+    [BNORM_DEVIATIONS] = OF_X(sum_small_planes_deviations),    [BNORM_SQUARES] = OF_X(sum_small_planes_squares),
+    [BNORM_PRODUCTS] = OF_X_AND_DY(sum_small_planes_products), [BNORM_CENTERED] = ANY_TYPE(sum_planes_centered),
+    [BNORM_FUSED] = OF_X_AND_DY_FUSED(sum_planes_fused),       [CLAMPED] = OF_X_AND_DY_FUSED(sum_small_planes_clamped),
 };
 static sum_function *const memory_plane_sums[][TYPES] = {
     [BNORM_DEVIATIONS] = OF_X(sum_planes_deviations),           [BNORM_SQUARES] = OF_X(sum_memory_planes_squares),
@@ -142,7 +146,7 @@ static sum_function *const column_sums[BNORM_PRODUCTS + 1][TYPES] = {
 static sum_function *const row_sums[][TYPES] = {
     [BNORM_DEVIATIONS] = OF_X(sum_rows_deviations),    [BNORM_SQUARES] = OF_X(sum_rows_squares),
     [BNORM_PRODUCTS] = OF_X_AND_DY(sum_rows_products), [BNORM_CENTERED] = ANY_TYPE(sum_rows_centered),
-    [BNORM_FUSED] = OF_X_AND_DY_FUSED(sum_rows_fused), [CLAMPED] = OF_X_AND_DY_FUSED(sum_rows_clamped),
+    [BNORM_FUSED] = OF_X_AND_DY_FUSED(sum_rows_fused),
 };
 
 /* [0]: nothing is fused, [1]: something is. Fused BNORM_FROZEN uses the loops of BNORM_GRADIENT. */

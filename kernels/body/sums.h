@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The arithmetic of the sums: the terms of a pair, for each bnorm_terms of kernels.h, and the reduction of lanes to
- * channels. The walks are sums.inc, sum_runs.inc, sum_memory_planes.inc, sum_columns.inc and gather.h.
+ * channels. The walks are sums.inc, sum_*.inc and gather.h.
  */
 #ifndef BNORM_BODY_SUMS_H
 #define BNORM_BODY_SUMS_H
