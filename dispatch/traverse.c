@@ -125,8 +125,9 @@ static void map_rows(const work *w, size_t image, size_t block, size_t first, si
     w->traversal->kernels->map_rows(&t);
 }
 
-/* Maps the same lanes of each of some blocks of an image. */
-static void map_planes(const work *w, size_t image, size_t block, size_t units, size_t first, size_t lanes)
+/* Maps the same lanes of each of some blocks, of one image or more. */
+static void map_planes(const work *w, size_t image, size_t images, size_t block, size_t units, size_t first,
+                       size_t lanes)
 {
     const bnorm_region *r = w->region;
     const bnorm_geometry *g = w->geometry;
@@ -135,8 +136,12 @@ static void map_planes(const work *w, size_t image, size_t block, size_t units, 
     t.width = g->block;
     t.units = units;
     t.lanes = lanes;
+    t.images = images;
+    t.x_stride = g->in.image_stride;
+    t.dy_stride = g->out.image_stride;
+    t.y_stride = w->y_layout->image_stride;
     place_job(&t.job, w, image + r->image, block + r->block, r->point, first, block * g->block);
-    t.job.stream = should_stream(w, t.job.y, units * lanes, 0);
+    t.job.stream = should_stream(w, t.job.y, units * lanes, images > 1 ? t.y_stride : 0);
     t.job.prefetch_until = block < next ? (next - block) * lanes : 0;
     w->traversal->kernels->map_planes(&t);
 }
@@ -148,28 +153,24 @@ static void map_sequence(const work *w, size_t rows, size_t width, bool along_im
     for (size_t end = rows; end > 0;) {
         size_t first = end > piece ? end - piece : 0;
         if (repeated)
-            map_planes(w, 0, 0, 1, first * width, (end - first) * width);
+            map_planes(w, 0, 1, 0, 1, first * width, (end - first) * width);
         else
             map_rows(w, 0, 0, first, end - first, width, along_images);
         end = first;
     }
 }
 
-/* Maps an image whose blocks are planes: dense, of a width that divides a tile. */
-static void map_image(const work *w, size_t image)
+/* Maps images whose blocks are planes: dense, of a width that divides a tile. */
+static void map_images(const work *w, size_t image, size_t images)
 {
     const bnorm_geometry *g = w->geometry;
     const bnorm_region *r = w->region;
     const size_t lanes = r->points * g->block, full = bnorm_min(r->blocks, g->channels / g->block - r->block);
-    if (g->in.block_stride == lanes && g->out.block_stride == lanes) {
-        if (full)
-            map_planes(w, image, 0, full, 0, lanes);
-    } else {
-        for (size_t b = 0; b < full; b++)
-            map_planes(w, image, b, 1, 0, lanes);
-    }
-    if (full < r->blocks)
-        map_rows(w, image, full, 0, r->points, g->block, false);
+    const bool adjacent = g->in.block_stride == lanes && g->out.block_stride == lanes;
+    for (size_t b = 0; b < full; b += adjacent ? full : 1)
+        map_planes(w, image, images, b, adjacent ? full : 1, 0, lanes);
+    for (size_t i = 0; i < images && full < r->blocks; i++)
+        map_rows(w, image + i, full, 0, r->points, g->block, false);
 }
 
 /* ---- A region ---- */
@@ -203,11 +204,13 @@ static void map_dense(const work *w)
         map_sequence(w, r->images, r->blocks * g->block, true, false);
     else if (g->blocks == 1 && images_adjacent)
         map_sequence(w, r->images * r->points, r->lanes, false, planes && g->channels == g->block);
+    else if (planes && !backwards)
+        map_images(w, 0, r->images);
     else
         for (size_t i = 0; i < r->images; i++) {
             size_t image = backwards ? r->images - 1 - i : i;
             if (planes)
-                map_image(w, image);
+                map_images(w, image, 1);
             else
                 for (size_t b = 0; b < r->blocks; b++)
                     map_rows(w, image, b, 0, r->points, r->lanes, false);

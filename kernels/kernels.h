@@ -195,6 +195,7 @@ typedef struct bnorm_map_job {
 typedef struct bnorm_planes {
     bnorm_map_job job; /* k: [unit][width] */
     size_t width, units, lanes;
+    size_t images, x_stride, dy_stride, y_stride; /* the same units of so many images */
 } bnorm_planes;
 
 /* Computes rows of `width` lanes: the first `used` are channels, and the others padding, which becomes zero. */

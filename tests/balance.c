@@ -20,7 +20,7 @@ static void count_collect(const bnorm_walk *walk, const bnorm_sum_job *c)
 
 static void count_planes(const bnorm_planes *planes)
 {
-    work += planes->units * planes->lanes;
+    work += planes->images * planes->units * planes->lanes;
 }
 
 static void count_rows(const bnorm_rows *rows)

@@ -29,7 +29,8 @@ static void convert(const bnorm_kernels *kernels, const void *x, bnorm_dtype fro
                                       .k = { &zero, &one, &minus_zero } },
                              .width = 1,
                              .units = 1,
-                             .lanes = count };
+                             .lanes = count,
+                             .images = 1 };
     kernels->map_planes(&p);
     kernels->store_fence();
 }

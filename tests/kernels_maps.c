@@ -124,7 +124,7 @@ void check_map_planes(trial *t)
 {
     size_t width = plane_widths[random_below(&t->random, COUNT_OF(plane_widths))],
            points = (t->length + width - 1) / width;
-    bnorm_planes p = { .width = width, .lanes = points * width, .units = 1 + random_below(&t->random, 9) };
+    bnorm_planes p = { .width = width, .lanes = points * width, .units = 1 + random_below(&t->random, 9), .images = 1 };
     size_t count = p.units * p.lanes;
     void *typed_x, *typed_dy;
     const bnorm_dtype x_type = trial_type(t), dy_type = trial_type(t);
@@ -162,6 +162,14 @@ void check_map_planes(trial *t)
     t->kernels->map_planes(&typed);
     t->kernels->store_fence();
     check_types(t, expected, typed.job.y, typed.job.y_type, p.units, p.lanes, p.lanes);
+    bnorm_planes images = p; /* of the same values */
+    images.images = 3;
+    images.y_stride = count + random_below(&t->random, 40);
+    images.job.y = trial_output(t, 2 * images.y_stride + count);
+    t->kernels->map_planes(&images);
+    t->kernels->store_fence();
+    for (size_t image = 0; image < images.images; image++)
+        check(same_bits((float *)images.job.y + image * images.y_stride, expected, count), "an image has other bits");
     bool in_dy = !p.job.x || (p.job.dy && random_below(&t->random, 2));
     memcpy(y, in_dy ? dy : x, count * sizeof(float));
     *(in_dy ? &p.job.dy : &p.job.x) = y;
@@ -257,7 +265,9 @@ void check_store_fence(trial *t)
         return;
     static const float zero = 0, one = 1;
     BNORM_ALIGNED float x[64], y[64];
-    bnorm_planes p = { .job = { .stream = true, .x = x, .y = y }, .width = 1, .units = 1, .lanes = t->length };
+    bnorm_planes p = {
+        .job = { .stream = true, .x = x, .y = y }, .width = 1, .units = 1, .lanes = t->length, .images = 1
+    };
     reader r = { .y = y, .count = t->length, .rounds = 300 };
     pthread_t thread;
     for (int c = 0; c < BNORM_COEFFICIENTS; c++)

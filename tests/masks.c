@@ -54,7 +54,8 @@ static void apply_plane(const bnorm_kernels *kernels, const float *x, float *y, 
     const bnorm_planes p = { .job = { .x = x, .y = y, .k = { zeros, ones, zeros }, .fusion = fusion, .at = at },
                              .width = 1,
                              .units = 1,
-                             .lanes = lanes };
+                             .lanes = lanes,
+                             .images = 1 };
     kernels->map_planes(&p);
 }
 

@@ -280,6 +280,13 @@ static INLINE v_f32 two_slope_backward(v_mask inside, v_f32 dy, const bnorm_fusi
     return f->activation == BNORM_ACT_LEAKY_RELU ? v_select(inside, dy, scaled) : v_select(inside, scaled, v_zero());
 }
 
+static INLINE pair clamp_backward(pair dy, pair z, const bnorm_fusion *f)
+{
+    const v_f32 low = v_set1(f->low), high = v_set1(f->high);
+    return (pair){ v_select(v_inside(z.a, low, high), dy.a, v_zero()),
+                   v_select(v_inside(z.b, low, high), dy.b, v_zero()) };
+}
+
 static INLINE pair activation_backward(pair dy, pair z, const bnorm_fusion *f)
 {
     switch (f->activation) {

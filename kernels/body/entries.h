@@ -28,8 +28,16 @@ static void sum_unit_columns(const bnorm_walk *w, const bnorm_sum_job *c, int ty
     row_sums[c->terms][type](&rows, &one);
 }
 
+/* Whether each group is some whole runs. */
+static bool has_whole_runs(const bnorm_walk *w, const bnorm_sum_job *c)
+{
+    return BNORM_GROUP % w->run_super_rows == 0 && c->first % w->run_super_rows == 0 &&
+           c->rows % w->run_super_rows == 0;
+}
+
 static void sum_units(const bnorm_walk *w, const bnorm_sum_job *c)
 {
+    const int terms = is_clamped(c) ? CLAMPED : (int)c->terms;
     const int type = bnorm_of_x(c->terms) || c->x_type == c->dy_type ? (int)c->x_type : ANY;
     const bool adjacent_tiles = w->rows_per_super_row * w->width == BNORM_TILE && w->x.super_row_stride == BNORM_TILE &&
                                 w->dy.super_row_stride == BNORM_TILE;
@@ -38,11 +46,13 @@ static void sum_units(const bnorm_walk *w, const bnorm_sum_job *c)
     else if (!w->dense)
         sum_strided(w, c);
     else if (adjacent_tiles && c->rows <= BNORM_GROUP && c->first % w->run_super_rows + c->rows <= w->run_super_rows)
-        run_sums[c->terms][type](w, c);
+        run_sums[terms][type](w, c);
     else if (adjacent_tiles && w->prefetch && w->run_super_rows <= LONG_RUN)
-        memory_plane_sums[c->terms][type](w, c);
+        memory_plane_sums[terms][type](w, c);
+    else if (adjacent_tiles && has_whole_runs(w, c))
+        small_plane_sums[terms][type](w, c);
     else if (adjacent_tiles)
-        plane_sums[c->terms][type](w, c);
+        plane_sums[terms][type](w, c);
     else
         row_sums[c->terms][type](w, c);
 }
@@ -73,16 +83,22 @@ static int type_of(const bnorm_map_job *j)
     return j->x_type == BNORM_DTYPE_BF16 && j->bf16_fast ? BF16_FAST : (int)j->x_type;
 }
 
+/* Moves on by so many elements of each tensor; `at` moves with dy, or with y if there is no dy. */
+static bnorm_map_job move_on(bnorm_map_job j, size_t x, size_t dy, size_t y)
+{
+    j.at += j.map == BNORM_NORMALISE ? y : dy;
+    j.x = bnorm_elements(j.x, j.x_type, x);
+    j.dy = bnorm_elements(j.dy, j.dy_type, dy);
+    if (j.y)
+        j.y = bnorm_output(j.y, j.y_type, y);
+    return j;
+}
+
 /* Moves past the first `lanes` lanes of dense tensors. */
 static bnorm_map_job skip_lanes(bnorm_map_job j, size_t lanes)
 {
-    j.x = bnorm_elements(j.x, j.x_type, lanes);
-    j.dy = bnorm_elements(j.dy, j.dy_type, lanes);
-    if (j.y)
-        j.y = bnorm_output(j.y, j.y_type, lanes);
-    j.at += lanes;
-    j.prefetch_until = 0;
-    return j;
+    j.prefetch_until = lanes_after(j.prefetch_until, lanes);
+    return move_on(j, lanes, lanes, lanes);
 }
 
 /* Loops with non-temporal stores prefetch the tensors that they read, unless dispatch/ prefetches another group. */
@@ -136,14 +152,9 @@ static void map_wide_rows(bnorm_map_job j, const bnorm_rows *r)
 {
     BNORM_ALIGNED float seam[BNORM_COEFFICIENTS][2 * PAIR];
     const row_coefficients f = coefficients_of_rows(&j, r->width, seam);
-    const size_t at_stride = j.map == BNORM_NORMALISE ? r->y_stride : r->dy_stride;
     for (size_t row = 0; row < r->rows; row++) {
         map_row_units(j, &f, 1, r->width);
-        j.x = bnorm_elements(j.x, j.x_type, r->x_stride);
-        j.dy = bnorm_elements(j.dy, j.dy_type, r->dy_stride);
-        if (j.y)
-            j.y = bnorm_output(j.y, j.y_type, r->y_stride);
-        j.at += at_stride;
+        j = move_on(j, r->x_stride, r->dy_stride, r->y_stride);
     }
 }
 
@@ -172,47 +183,81 @@ static void map_adjacent_rows(bnorm_map_job j, size_t rows, size_t width)
     }
 }
 
-/* Computes units smaller than a pair: expands the coefficients of several units to one float per lane. */
-static void map_small_units(bnorm_map_job j, const bnorm_planes *p)
+/* Repeats the coefficient of each unit, or its row of them, to the unit's lanes. Stores up to a pair more. */
+static NOINLINE void expand_units(float *expanded, const float *k, size_t width, size_t units, size_t lanes)
 {
-    BNORM_ALIGNED float expanded[BNORM_COEFFICIENTS][BNORM_MAX_SUPER_ROW], seam[BNORM_COEFFICIENTS][2 * PAIR];
-    const size_t at_once = BNORM_MAX_SUPER_ROW / p->lanes;
-    const bnorm_map_job first = j;
-    for (size_t unit = 0; unit < p->units; unit += at_once) {
-        const size_t units = minimum(p->units - unit, at_once);
-        j = skip_lanes(first, unit * p->lanes);
+    for (size_t u = 0; u < units; u++)
+        store_f32(expanded, BNORM_DTYPE_F32, u * lanes, PAIR, repeat_row_pair(k + u * width, width, 0));
+}
+
+/*
+ * Computes units smaller than a pair: expands coefficients to one float per lane, for so many lanes of all images at a
+ * time. All but the first of these pieces begin where y is aligned, within a unit if need be.
+ */
+static void map_small_units(const bnorm_map_job *first, const bnorm_planes *p)
+{
+    enum { PIECE = 768 };
+    BNORM_ALIGNED float buffer[BNORM_COEFFICIENTS][PIECE + 3 * PAIR];
+    const size_t lanes = p->units * p->lanes;
+    row_coefficients f;
+    for (size_t done = 0, n = PIECE - PAIR + lanes_to_aligned(first->y, first->y_type); done < lanes; done += n) {
+        const size_t unit = done / p->lanes, before = done % p->lanes;
+        n = minimum(done ? PIECE : n, lanes - done);
         for (int c = 0; c < BNORM_COEFFICIENTS; c++) {
-            for (size_t u = 0; bnorm_uses(j.map, c) && u < units; u++)
-                repeat_row(expanded[c] + u * p->lanes, first.k[c] + (unit + u) * p->width, p->width,
-                           p->lanes / p->width);
-            j.k[c] = expanded[c];
+            float *const expanded = buffer[c] + PAIR;
+            if (bnorm_uses(first->map, c))
+                expand_units(expanded, first->k[c] + unit * p->width, p->width, (before + n - 1) / p->lanes + 1,
+                             p->lanes);
+            f.k[c] = expanded + before;
+            f.seam[c] = f.k[c] + n - PAIR;
+            store_f32(expanded, BNORM_DTYPE_F32, before + n, PAIR, zero_pair());
         }
-        const row_coefficients f = coefficients_of_rows(&j, units * p->lanes, seam);
-        map_row_units(j, &f, 1, units * p->lanes);
+        bnorm_map_job j = skip_lanes(*first, done);
+        for (size_t image = 0; image < p->images; image++) {
+            map_row_units(j, &f, 1, n);
+            j = move_on(j, p->x_stride, p->dy_stride, p->y_stride);
+        }
     }
 }
 
-static void map_planes(const bnorm_planes *p)
+/* Computes the planes of one image. */
+static void map_large_units(bnorm_map_job j, const bnorm_planes *p)
 {
-    bnorm_map_job j = replace_unused(&p->job);
     const size_t lanes = p->units * p->lanes, to_aligned = lanes_to_aligned(j.y, j.y_type);
     /* Stores can be aligned only if pairs then still begin with the first lane of a row. */
     const size_t head = to_aligned % p->width == 0 ? to_aligned : 0;
-    if (p->lanes < PAIR) {
-        map_small_units(j, p);
-    } else if (PAIR % p->width) {
+    if (PAIR % p->width) {
         for (size_t unit = 0; unit < p->units; unit++) {
             bnorm_map_job plane = skip_lanes(j, unit * p->lanes);
             for (int c = 0; c < BNORM_COEFFICIENTS; c++)
                 plane.k[c] += unit * p->width;
             map_adjacent_rows(plane, p->lanes / p->width, p->width);
         }
-    } else {
-        j.begin = j.at;
-        j.end = j.at + lanes;
-        j.stream = j.stream && head == to_aligned;
-        set_prefetch(&j, lanes);
-        plane_maps[j.fusion != NULL][j.map][type_of(&j)](j, NULL, p->units, p->lanes, p->width, head);
+        return;
+    }
+    j.begin = j.at;
+    j.end = j.at + lanes;
+    j.stream = j.stream && head == to_aligned;
+    set_prefetch(&j, lanes);
+    unit_function *const map = (p->width == 1 ? channel_maps : plane_maps)[j.fusion != NULL][j.map][type_of(&j)];
+    map(j, NULL, p->units, p->lanes, p->width, head);
+}
+
+static void map_planes(const bnorm_planes *given)
+{
+    bnorm_planes p = *given;
+    bnorm_map_job j = replace_unused(&p.job);
+    if (!p.job.x)
+        p.x_stride = p.dy_stride;
+    if (j.map == BNORM_NORMALISE)
+        p.dy_stride = p.x_stride;
+    if (p.lanes < PAIR) {
+        map_small_units(&j, &p);
+        return;
+    }
+    for (size_t image = 0; image < p.images; image++) {
+        map_large_units(j, &p);
+        j = move_on(j, p.x_stride, p.dy_stride, p.y_stride);
     }
 }
 

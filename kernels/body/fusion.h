@@ -69,14 +69,16 @@ static INLINE void store_mask_bits(uint8_t *mask, run r, size_t at, size_t n, ui
         store_bits_unaligned(mask, r, at, n, bits);
 }
 
+/* Of whole bytes the last one counts twice, and is shifted out. */
 static INLINE uint32_t load_mask_bits(const uint8_t *mask, size_t at, size_t n)
 {
-    uint32_t bits = 0;
-    if (!fills_whole_bytes(at, n))
+    uint64_t bits = 0;
+    if (PAIR % 8 || n < PAIR)
         return load_bits_unaligned(mask, at, n);
     for (size_t i = 0; i < PAIR / 8; i++)
-        bits |= (uint32_t)mask[at / 8 + i] << 8 * i;
-    return bits;
+        bits |= (uint64_t)mask[at / 8 + i] << 8 * i;
+    bits |= (uint64_t)mask[(at + PAIR - 1) / 8] << PAIR;
+    return (uint32_t)(bits >> at % 8);
 }
 
 /* ---- Forward and backward of the first n lanes of a pair; `at` is the index of their first element ---- */

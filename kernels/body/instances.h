@@ -27,16 +27,18 @@
 #define MAPS 4
 #define FUSED_SUMS 8
 #define FUSED_MAPS 16
-#define RARE 32 /* arithmetics that are seldom used, or slow in any case: one instance is enough */
+#define FUSED_CHANNELS 32 /* maps of planes of one channel */
+#define CLAMPED_SUMS 64
+#define RARE 128 /* arithmetics that are seldom used, or slow in any case: one instance is enough */
 
 #define TARGET
 #define T f32
-#define LOOPS (SUMS_OF_X | SUMS_OF_PRODUCTS | MAPS | FUSED_SUMS | FUSED_MAPS)
+#define LOOPS (SUMS_OF_X | SUMS_OF_PRODUCTS | MAPS | FUSED_SUMS | CLAMPED_SUMS | FUSED_MAPS | FUSED_CHANNELS)
 #include "loops.inc"
 #undef T
 #ifdef TYPED_BF16
 #define T bf16
-#define LOOPS (SUMS_OF_X | SUMS_OF_PRODUCTS | MAPS | FUSED_SUMS | FUSED_MAPS)
+#define LOOPS (SUMS_OF_X | SUMS_OF_PRODUCTS | MAPS | FUSED_SUMS | CLAMPED_SUMS | FUSED_MAPS | FUSED_CHANNELS)
 #include "loops.inc"
 #undef T
 #endif
@@ -65,7 +67,7 @@
 #if defined(V_BF16_TARGET) && defined(TYPED_BF16)
 #define TARGET V_BF16_TARGET
 #define T bf16_fast
-#define LOOPS (MAPS | FUSED_MAPS)
+#define LOOPS (MAPS | FUSED_MAPS | FUSED_CHANNELS)
 #include "loops.inc"
 #undef T
 #undef TARGET
@@ -104,22 +106,36 @@ enum { ANY = BNORM_DTYPE_F16 + 1, BF16_FAST, TYPES };
 #define EACH_TYPE_FUSED(walk) { walk##_f32, BF16(walk), MIXED(walk), MIXED(walk), FAST(walk) }
 #define ANY_TYPE(walk) { MIXED(walk), MIXED(walk), MIXED(walk), MIXED(walk), MIXED(walk) }
 
+/* These walks have no instance for any type. */
+#define map_channels_fused_normalise_any map_planes_fused_normalise_any
+#define map_channels_fused_gradient_any map_planes_fused_gradient_any
+#define sum_planes_clamped_any sum_planes_fused_any
+#define sum_small_planes_clamped_any sum_planes_fused_any
+
+/* Sums of BNORM_FUSED with a clamp alone: another row of the tables. */
+enum { CLAMPED = BNORM_FUSED + 1 };
+
 typedef void sum_function(const bnorm_walk *w, const bnorm_sum_job *c);
 
 static sum_function *const plane_sums[][TYPES] = {
     [BNORM_DEVIATIONS] = OF_X(sum_planes_deviations),    [BNORM_SQUARES] = OF_X(sum_planes_squares),
     [BNORM_PRODUCTS] = OF_X_AND_DY(sum_planes_products), [BNORM_CENTERED] = ANY_TYPE(sum_planes_centered),
-    [BNORM_FUSED] = OF_X_AND_DY_FUSED(sum_planes_fused),
+    [BNORM_FUSED] = OF_X_AND_DY_FUSED(sum_planes_fused), [CLAMPED] = OF_X_AND_DY_FUSED(sum_planes_clamped),
 };
 static sum_function *const run_sums[][TYPES] = {
     [BNORM_DEVIATIONS] = OF_X(sum_runs_deviations),      [BNORM_SQUARES] = OF_X(sum_runs_squares),
     [BNORM_PRODUCTS] = OF_X_AND_DY(sum_runs_products),   [BNORM_CENTERED] = ANY_TYPE(sum_planes_centered),
-    [BNORM_FUSED] = OF_X_AND_DY_FUSED(sum_planes_fused),
+    [BNORM_FUSED] = OF_X_AND_DY_FUSED(sum_planes_fused), [CLAMPED] = OF_X_AND_DY_FUSED(sum_planes_clamped),
+};
+static sum_function *const small_plane_sums[][TYPES] = {
+    [BNORM_DEVIATIONS] = OF_X(sum_small_planes_deviations),    [BNORM_SQUARES] = OF_X(sum_small_planes_squares),
+    [BNORM_PRODUCTS] = OF_X_AND_DY(sum_small_planes_products), [BNORM_CENTERED] = ANY_TYPE(sum_planes_centered),
+    [BNORM_FUSED] = OF_X_AND_DY_FUSED(sum_planes_fused),       [CLAMPED] = OF_X_AND_DY_FUSED(sum_small_planes_clamped),
 };
 static sum_function *const memory_plane_sums[][TYPES] = {
     [BNORM_DEVIATIONS] = OF_X(sum_planes_deviations),           [BNORM_SQUARES] = OF_X(sum_memory_planes_squares),
     [BNORM_PRODUCTS] = OF_X_AND_DY(sum_memory_planes_products), [BNORM_CENTERED] = ANY_TYPE(sum_planes_centered),
-    [BNORM_FUSED] = OF_X_AND_DY_FUSED(sum_planes_fused),
+    [BNORM_FUSED] = OF_X_AND_DY_FUSED(sum_planes_fused),        [CLAMPED] = OF_X_AND_DY_FUSED(sum_planes_clamped),
 };
 /* Other terms of such channels are rare: sum_strided() gathers them, which is fast enough. */
 static sum_function *const column_sums[BNORM_PRODUCTS + 1][TYPES] = {
@@ -141,6 +157,15 @@ static unit_function *const plane_maps[2][BNORM_FROZEN + 1][TYPES] = {
     { [BNORM_NORMALISE] = EACH_TYPE_FUSED(map_planes_fused_normalise),
       [BNORM_GRADIENT] = EACH_TYPE_FUSED(map_planes_fused_gradient),
       [BNORM_FROZEN] = EACH_TYPE_FUSED(map_planes_fused_gradient) },
+};
+/* Planes of one channel: what is fused takes so many registers that loops of their own pay off. */
+static unit_function *const channel_maps[2][BNORM_FROZEN + 1][TYPES] = {
+    { [BNORM_NORMALISE] = EACH_TYPE(map_planes_normalise),
+      [BNORM_GRADIENT] = EACH_TYPE(map_planes_gradient),
+      [BNORM_FROZEN] = ANY_TYPE(map_planes_frozen) },
+    { [BNORM_NORMALISE] = EACH_TYPE_FUSED(map_channels_fused_normalise),
+      [BNORM_GRADIENT] = EACH_TYPE_FUSED(map_channels_fused_gradient),
+      [BNORM_FROZEN] = EACH_TYPE_FUSED(map_channels_fused_gradient) },
 };
 static unit_function *const row_maps[2][BNORM_FROZEN + 1][TYPES] = {
     { [BNORM_NORMALISE] = EACH_TYPE(map_rows_normalise),

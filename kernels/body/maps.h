@@ -165,6 +165,18 @@ static INLINE coefficients within_plane(const plane_coefficients *f, size_t lane
     return f->now;
 }
 
+/* Planes of one channel: both vectors of a pair have the same coefficients, which takes half the registers. */
+typedef plane_coefficients channel_coefficients;
+#define begin_channels begin_planes
+#define across_channel across_plane
+#define within_channel within_plane
+
+static INLINE void next_channel(plane_coefficients *f, const float *const *k, size_t unit, size_t units, size_t width,
+                                bool slope)
+{
+    next_plane(f, k, unit, units, 1, slope);
+}
+
 static INLINE void next_row(row_coefficients *f, const float *const *k, size_t unit, size_t units, size_t width,
                             bool slope)
 {

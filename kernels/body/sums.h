@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The arithmetic of the sums: the terms of a pair, for each bnorm_terms of kernels.h, and the reduction of lanes to
- * channels. The walks are sums.inc, sum_runs.inc, sum_memory_planes.inc, sum_columns.inc and gather.h.
+ * channels. The walks are sums.inc, sum_*.inc and gather.h.
  */
 #ifndef BNORM_BODY_SUMS_H
 #define BNORM_BODY_SUMS_H
@@ -23,22 +23,32 @@ enum {
     sums_of_squares = 2,
     sums_of_products = 2,
     sums_of_fused = 2,
+    sums_of_clamped = 2,
     sums_of_centered = 3,
     has_dy_deviations = 0,
     has_dy_squares = 0,
     has_dy_products = 1,
     has_dy_fused = 1,
+    has_dy_clamped = 1,
     has_dy_centered = 1,
     is_centered_deviations = 0,
     is_centered_squares = 0,
     is_centered_products = 0,
     is_centered_fused = 0,
+    is_centered_clamped = 0,
     is_centered_centered = 1,
     is_fused_deviations = 0,
     is_fused_squares = 0,
     is_fused_products = 0,
     is_fused_fused = 1,
-    is_fused_centered = 0
+    is_fused_clamped = 1,
+    is_fused_centered = 0,
+    has_residual_deviations = 0,
+    has_residual_squares = 0,
+    has_residual_products = 0,
+    has_residual_fused = 1,
+    has_residual_clamped = 0,
+    has_residual_centered = 0
 };
 
 static INLINE sums add_sums(sums a, sums b)
@@ -93,6 +103,22 @@ static INLINE void add_fused(sums *s, pair x, pair dy, const pair *residual, siz
     const pair dz = keep_n(fuse_backward(dy, z, residual, f, at, n), n);
     s->sum = accumulate(s->sum, dz);
     s->product = add(s->product, mul(dz, keep_n(d, n)));
+}
+
+/* Does the same for a clamp, such as ReLU, without a residual and a mask. */
+static INLINE void add_clamped(sums *s, pair x, pair dy, const pair *residual, size_t n, const sum_coefficients *k,
+                               const bnorm_fusion *f, size_t at)
+{
+    const pair d = sub(x, k->pivot), z = add(mul(d, k->scale), k->shift);
+    const pair dz = clamp_backward(dy, z, f);
+    s->sum = accumulate(s->sum, keep_n(dz, n));
+    s->product = add(s->product, mul(dz, keep_n(d, n)));
+}
+
+static inline bool is_clamped(const bnorm_sum_job *c)
+{
+    return c->terms == BNORM_FUSED && c->fusion->activation == BNORM_ACT_CLAMP && !c->fusion->residual &&
+           !c->fusion->mask;
 }
 
 /* ---- Positions of super-rows ---- */
