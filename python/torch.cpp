@@ -247,7 +247,7 @@ void call(const bnorm_shape &shape, const bnorm_backward_params &params, const T
 /* y, what the backward pass needs of the statistics, and the mask. */
 void forward(Value *stack, uint64_t, uint64_t)
 {
-    const Arguments in(stack, "t?????.......");
+    const Arguments in(stack, "t?????........");
     const Tensor x = described(in.tensor(0));
     Tensor y = empty_like(x);
     const bnorm_shape shape = shape_of(x, y);
@@ -255,8 +255,8 @@ void forward(Value *stack, uint64_t, uint64_t)
     const Tensor residual = laid_out_as(in.tensor(1), y);
     const PerChannel weight(in.tensor(2), channels), bias(in.tensor(3), channels);
     const PerChannel running_mean(in.tensor(4), channels), running_var(in.tensor(5), channels);
-    const bool training = in.flag(6), keep = in.flag(12);
-    bnorm_epilogue epilogue = epilogue_of(in, 9);
+    const bool training = in.flag(6), keep = in.flag(13);
+    bnorm_epilogue epilogue = epilogue_of(in, 10);
     Tensor mask = new_mask(shape, keep && residual && has_mask(epilogue));
     epilogue.residual = residual.data();
     epilogue.mask = mask.elements() ? mask.data() : nullptr;
@@ -267,7 +267,8 @@ void forward(Value *stack, uint64_t, uint64_t)
         params.gamma = weight.data();
         params.beta = bias.data();
         params.momentum = in.real(7);
-        params.epsilon = in.real(8);
+        params.running_variance = in.flag(8) ? BNORM_VARIANCE_BIASED : BNORM_VARIANCE_UNBIASED;
+        params.epsilon = in.real(9);
         params.running_mean = running_mean.data();
         params.running_var = running_var.data();
         params.epilogue = &epilogue;
@@ -281,7 +282,7 @@ void forward(Value *stack, uint64_t, uint64_t)
         params.var = running_var.data();
         params.gamma = weight.data();
         params.beta = bias.data();
-        params.epsilon = in.real(8);
+        params.epsilon = in.real(9);
         params.epilogue = &epilogue;
         call(shape, params, x, y);
         if (keep) { // running statistics may change before the backward pass
@@ -602,7 +603,8 @@ const struct {
 } operators[] = {
     { "forward",
       "forward(Tensor x, Tensor? residual, Tensor? weight, Tensor? bias, Tensor(a!)? running_mean, Tensor(b!)? running_var, "
-      "bool training, float momentum, float eps, " ACTIVATION ", bool keep) -> (Tensor y, Tensor saved, Tensor mask)",
+      "bool training, float momentum, bool biased, float eps, " ACTIVATION ", bool keep) "
+      "-> (Tensor y, Tensor saved, Tensor mask)",
       forward },
     { "backward",
       "backward(Tensor dy, Tensor x, Tensor? weight, Tensor? bias, Tensor saved, Tensor mask, bool training, float eps, "

@@ -83,6 +83,15 @@ def test_offset():
     assert (ours - exact).abs().max() < 2e-6 < (theirs - exact).abs().max()
 
 
+def test_biased():
+    """The running variance as Keras has it."""
+    x, mean, var = tensor(4), torch.zeros(6), torch.zeros(6)
+    _ops.apply(x, None, None, None, mean, var, True, 0.25, True, 1e-5, *_ops.IDENTITY)
+    exact = x.double().transpose(0, 1).flatten(1)
+    torch.testing.assert_close(var.double(), 0.25 * exact.var(1, correction=0), rtol=1e-6, atol=0)
+    torch.testing.assert_close(mean.double(), 0.25 * exact.mean(1), rtol=1e-6, atol=1e-7)
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_types(dtype):
     x = tensor(4, dtype=dtype)
@@ -228,7 +237,7 @@ def test_opcheck(training, residual):
     weight, bias = torch.rand(6, requires_grad=True), torch.rand(6, requires_grad=True)
     r = tensor(4).requires_grad_() if residual else None
     torch.library.opcheck(torch.ops.bnorm.batch_norm.default,
-                          (x, r, weight, bias, mean, var, training, 0.1, 1e-5, *_ops.activation_of("relu")))
+                          (x, r, weight, bias, mean, var, training, 0.1, False, 1e-5, *_ops.activation_of("relu")))
 
 
 def compiled(model, backend):
