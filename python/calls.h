@@ -224,10 +224,12 @@ inline Saved saved_in(const Tensor &tensor, size_t channels)
 
 /* What calls have in common. Running statistics are what inference normalises by. */
 struct Norm {
-    const float *gamma, *beta;
-    float *running_mean, *running_var;
-    float momentum, epsilon;
-    const bnorm_epilogue *epilogue;
+    const float *gamma = nullptr, *beta = nullptr;
+    float *running_mean = nullptr, *running_var = nullptr;
+    float momentum = 0.0f;
+    bnorm_variance running_variance = BNORM_VARIANCE_UNBIASED;
+    float epsilon = 0.0f;
+    const bnorm_epilogue *epilogue = nullptr;
 };
 
 inline bnorm_train_params train_params(const Norm &norm, const Saved &saved)
@@ -237,6 +239,7 @@ inline bnorm_train_params train_params(const Norm &norm, const Saved &saved)
     params.beta = norm.beta;
     params.epsilon = norm.epsilon;
     params.momentum = norm.momentum;
+    params.running_variance = norm.running_variance;
     params.running_mean = norm.running_mean;
     params.running_var = norm.running_var;
     params.saved_mean = saved.mean;

@@ -28,22 +28,28 @@ bool has_mask(const bnorm_epilogue &epilogue)
 /* y, what the backward pass needs of the statistics ([3][channels], or the [2][channels] of running ones), the mask. */
 void forward(Value *stack, uint64_t, uint64_t)
 {
-    const Arguments in(stack, "t?????.......");
+    const Arguments in(stack, "t?????........");
     const Tensor x = described(in.tensor(0));
     Tensor y = empty_like(x);
     const size_t channels = shape_of(x, y).channels;
     const Tensor residual = laid_out_as(in.tensor(1), y);
     const PerChannel weight(in.tensor(2), channels), bias(in.tensor(3), channels);
     const PerChannel running_mean(in.tensor(4), channels), running_var(in.tensor(5), channels);
-    const bool training = in.flag(6), keep = in.flag(12);
-    bnorm_epilogue epilogue = epilogue_of(in, 9);
+    const bool training = in.flag(6), keep = in.flag(13);
+    bnorm_epilogue epilogue = epilogue_of(in, 10);
     Tensor mask =
         empty({ keep && residual && has_mask(epilogue) ? mask_size(x, y) : 0 }, torch.aoti_torch_dtype_uint8());
     epilogue.residual = residual.data();
     epilogue.mask = mask_in(mask);
 
-    const Norm norm = { weight.data(), bias.data(), running_mean.data(), running_var.data(), in.real(7),
-                        in.real(8),    &epilogue };
+    const Norm norm = { .gamma = weight.data(),
+                        .beta = bias.data(),
+                        .running_mean = running_mean.data(),
+                        .running_var = running_var.data(),
+                        .momentum = in.real(7),
+                        .running_variance = in.flag(8) ? BNORM_VARIANCE_BIASED : BNORM_VARIANCE_UNBIASED,
+                        .epsilon = in.real(9),
+                        .epilogue = &epilogue };
     Tensor saved = empty({ training ? 3u : keep ? 2u : 0u, channels }, torch.aoti_torch_dtype_float32());
     if (training) {
         train(x, y, norm, saved_in(saved, channels));
@@ -88,7 +94,7 @@ void backward(Value *stack, uint64_t, uint64_t)
     bnorm_epilogue epilogue = epilogue_of(in, 8);
     require(mask, mask.elements() ? mask_size(x, dy) : 0, torch.aoti_torch_dtype_uint8());
     epilogue.mask = mask_in(mask);
-    Norm norm = { weight.data(), bias.data(), nullptr, nullptr, 0.0f, in.real(7), &epilogue };
+    Norm norm = { .gamma = weight.data(), .beta = bias.data(), .epsilon = in.real(7), .epilogue = &epilogue };
     if (!training) {
         require(saved, 2 * channels, f32);
         norm.running_mean = saved.data<float>();
@@ -146,7 +152,10 @@ void train_finish(Value *stack, uint64_t, uint64_t)
         merged += static_cast<uint64_t>(count[i]);
     }
     Tensor saved = empty({ 3, channels }, torch.aoti_torch_dtype_float32());
-    const Norm norm = { nullptr, nullptr, running_mean.data(), running_var.data(), in.real(4), in.real(5), nullptr };
+    const Norm norm = { .running_mean = running_mean.data(),
+                        .running_var = running_var.data(),
+                        .momentum = in.real(4),
+                        .epsilon = in.real(5) };
     const bnorm_train_params params = train_params(norm, saved_in(saved, channels));
     check_status(bnorm_train_finish(channels, merged, all.data(), all.data() + channels, &params));
     running_mean.store();
@@ -161,7 +170,7 @@ void train_apply(Value *stack, uint64_t, uint64_t)
     Tensor y = empty_like(x);
     const bnorm_shape shape = shape_of(x, y);
     const PerChannel weight(in.tensor(1), shape.channels), bias(in.tensor(2), shape.channels);
-    const Norm norm = { weight.data(), bias.data(), nullptr, nullptr, 0.0f, in.real(4), nullptr };
+    const Norm norm = { .gamma = weight.data(), .beta = bias.data(), .epsilon = in.real(4) };
     const bnorm_train_params params = train_params(norm, saved_in(in.tensor(3), shape.channels));
     const bnorm_executor threads = pool();
     check_status(bnorm_train_apply(&shape, &params, x.data(), y.data(), &threads));
@@ -190,7 +199,7 @@ void backward_apply(Value *stack, uint64_t, uint64_t)
     Tensor dx = empty_like(x);
     const bnorm_shape shape = shape_of(x, dy);
     const PerChannel weight(in.tensor(2), shape.channels);
-    const Norm norm = { weight.data(), nullptr, nullptr, nullptr, 0.0f, 0.0f, nullptr };
+    const Norm norm = { .gamma = weight.data() };
     const bnorm_backward_params params = backward_params(norm, saved_in(in.tensor(3), shape.channels));
     require(in.tensor(4), 3 * shape.channels, torch.aoti_torch_dtype_float64());
     const bnorm_executor threads = pool();
@@ -279,13 +288,12 @@ void native_batch_norm(Value *stack, uint64_t, uint64_t)
     const size_t channels = shape_of(x, y).channels;
     const int32_t f32 = torch.aoti_torch_dtype_float32();
     Tensor mean = training ? new_mean(channels) : empty({ 0 }, f32), rstd = empty({ training ? channels : 0 }, f32);
-    const Norm norm = { in.tensor(1).data<float>(),
-                        in.tensor(2).data<float>(),
-                        in.tensor(3).data<float>(),
-                        in.tensor(4).data<float>(),
-                        in.real(6),
-                        in.real(7),
-                        nullptr };
+    const Norm norm = { .gamma = in.tensor(1).data<float>(),
+                        .beta = in.tensor(2).data<float>(),
+                        .running_mean = in.tensor(3).data<float>(),
+                        .running_var = in.tensor(4).data<float>(),
+                        .momentum = in.real(6),
+                        .epsilon = in.real(7) };
     if (training)
         train(x, y, norm, { mean.data<float>(), mean.data<float>() + channels, rstd.data<float>() });
     else
@@ -319,13 +327,10 @@ void native_batch_norm_backward(Value *stack, uint64_t, uint64_t)
     Tensor dx = in.flag(9, 0) ? empty_like(x) : Tensor();
     Tensor dweight = in.flag(9, 1) ? empty({ channels }, f32) : Tensor();
     Tensor dbias = in.flag(9, 2) ? empty({ channels }, f32) : Tensor();
-    const Norm norm = { in.tensor(2).data<float>(),
-                        nullptr,
-                        in.tensor(3).data<float>(),
-                        in.tensor(4).data<float>(),
-                        0.0f,
-                        in.real(8),
-                        nullptr };
+    const Norm norm = { .gamma = in.tensor(2).data<float>(),
+                        .running_mean = in.tensor(3).data<float>(),
+                        .running_var = in.tensor(4).data<float>(),
+                        .epsilon = in.real(8) };
     bnorm_backward_params params =
         training ? backward_params(norm, { mean.data<float>(), low_part(mean, channels), rstd.data<float>() })
                  : frozen_params(norm);
@@ -347,7 +352,7 @@ const struct {
 } operators[] = {
     { "forward",
       "forward(Tensor x, Tensor? residual, Tensor? weight, Tensor? bias, Tensor(a!)? running_mean, Tensor(b!)? "
-      "running_var, bool training, float momentum, float eps, " ACTIVATION ", bool keep) "
+      "running_var, bool training, float momentum, bool biased, float eps, " ACTIVATION ", bool keep) "
       "-> (Tensor y, Tensor saved, Tensor mask)",
       forward },
     { "backward",

@@ -85,6 +85,15 @@ def test_offset():
     assert (ours - exact).abs().max() < 2e-6 < (theirs - exact).abs().max()
 
 
+def test_biased():
+    """The running variance as Keras has it."""
+    x, mean, var = tensor(4), torch.zeros(6), torch.zeros(6)
+    _ops.apply(x, None, None, None, mean, var, True, 0.25, True, 1e-5, *_ops.IDENTITY)
+    exact = x.double().transpose(0, 1).flatten(1)
+    torch.testing.assert_close(var.double(), 0.25 * exact.var(1, correction=0), rtol=1e-6, atol=0)
+    torch.testing.assert_close(mean.double(), 0.25 * exact.mean(1), rtol=1e-6, atol=1e-7)
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_types(dtype):
     x = tensor(4, dtype=dtype)
@@ -169,7 +178,7 @@ def test_checkpoint_and_autocast():
 
 def test_operators_read_no_further():
     x, weight = tensor(4), torch.rand(6)
-    y, saved, mask = _ops._forward(x, x, weight, None, None, None, True, 0.1, 1e-5, *_ops.activation_of("relu"), True)
+    y, saved, mask = _ops._forward(x, x, weight, None, None, None, True, 0.1, False, 1e-5, *_ops.activation_of("relu"), True)
     def backward(dy=x, weight=weight, saved=saved, mask=mask):
         return _ops._backward(dy, x, weight, None, saved, mask, True, 1e-5, *_ops.activation_of("relu"), True, True, True)
     backward()
@@ -177,7 +186,7 @@ def test_operators_read_no_further():
         with pytest.raises(RuntimeError, match="bnorm: "):
             backward(**wrong)
     with pytest.raises(RuntimeError, match="epsilon"):
-        _ops._forward(x, None, weight, None, None, None, True, 0.1, -1.0, *_ops.IDENTITY, True)
+        _ops._forward(x, None, weight, None, None, None, True, 0.1, False, -1.0, *_ops.IDENTITY, True)
 
 
 # ---- Derivatives ----
@@ -243,7 +252,7 @@ def test_opcheck(training, residual):
     weight, bias = torch.rand(6, requires_grad=True), torch.rand(6, requires_grad=True)
     r = tensor(4).requires_grad_() if residual else None
     torch.library.opcheck(torch.ops.bnorm.batch_norm.default,
-                          (x, r, weight, bias, mean, var, training, 0.1, 1e-5, *_ops.activation_of("relu")))
+                          (x, r, weight, bias, mean, var, training, 0.1, False, 1e-5, *_ops.activation_of("relu")))
 
 
 def compiled(model, backend):
@@ -369,7 +378,8 @@ def test_learning():
     stock = train(copy.deepcopy(model), threads)
     ours = train(bnorm.torch.convert(copy.deepcopy(model)), threads)
     assert stock[-1] < 0.7 * stock[0]
-    torch.testing.assert_close(torch.tensor(ours), torch.tensor(stock), rtol=1e-2, atol=1e-3)
+    torch.testing.assert_close(ours[:5], stock[:5], rtol=1e-4, atol=1e-5)
+    assert ours[-1] == pytest.approx(stock[-1], rel=0.1)  # a rounding may turn a ReLU on, and the rest follows
 
 
 def test_threads_change_no_bit():

@@ -37,8 +37,8 @@ def _is_taken(node: torch.fx.Node) -> bool:
 def _replacement(node: torch.fx.Node, residual: Any, activation: _ops.Activation) -> torch.fx.Node:
     a = _arguments(node)
     return node.graph.call_function(torch.ops.bnorm.batch_norm.default, (
-        a["input"], residual, a["weight"], a["bias"], a["running_mean"], a["running_var"], True, a["momentum"], a["eps"],
-        *activation))
+        a["input"], residual, a["weight"], a["bias"], a["running_mean"], a["running_var"], True, a["momentum"], False,
+        a["eps"], *activation))
 
 
 def rewrite(graph: torch.fx.Graph) -> None:

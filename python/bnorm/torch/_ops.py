@@ -67,7 +67,7 @@ def is_fused(activation: Activation, residual: bool) -> bool:
 
 
 @torch.library.register_fake("bnorm::forward", lib=_library)
-def _(x, residual, weight, bias, mean, var, training, momentum, eps, activation, alpha, beta, keep):
+def _(x, residual, weight, bias, mean, var, training, momentum, biased, eps, activation, alpha, beta, keep):
     masked = keep and residual is not None and activation in _MASKED
     return (torch.empty_like(x), x.new_empty((3 if training else 2 if keep else 0, x.shape[1]), dtype=torch.float32),
             x.new_empty((x.numel() + 7) // 8 if masked else 0, dtype=torch.uint8))
@@ -108,7 +108,7 @@ class _BatchNorm(torch.autograd.Function):
         if torch.is_grad_enabled():
             return _BatchNorm.differentiable_backward(ctx, dy)
         x, weight, bias, saved, mask = ctx.saved_tensors
-        training, _, eps, *activation = ctx.how
+        training, _, _, eps, *activation = ctx.how
         wants_x, wants_residual, wants_weight, wants_bias, _, _, _ = ctx.needs_input_grad
         added = wants_residual and activation[0] == 0  # whose gradient is dy itself
         dx, dresidual, dweight, dbias = _backward(dy, x, weight, bias, saved, mask, training, eps, *activation, wants_x,
@@ -120,7 +120,7 @@ class _BatchNorm(torch.autograd.Function):
     def differentiable_backward(ctx, dy):
         """The same in PyTorch's operators, which can be differentiated again."""
         x, weight, bias, saved, mask = ctx.saved_tensors
-        training, _, eps, *activation = ctx.how
+        training, _, _, eps, *activation = ctx.how
         activation = Activation(*activation)
         mean, var = (None, None) if training else saved
         wanted = [t for t, wants in zip((x, None, weight, bias), ctx.needs_input_grad) if wants and t is not None]
@@ -136,8 +136,8 @@ class _BatchNorm(torch.autograd.Function):
                 next(found) if wants_bias else None, None, None, None)
 
 
-def _apply(x, residual, weight, bias, mean, var, *how):
-    """how: training, momentum, eps, activation, alpha, beta."""
+def apply(x, residual, weight, bias, mean, var, *how):
+    """how: training, momentum, biased, eps, activation, alpha, beta."""
     if torch.is_grad_enabled() and (x.requires_grad or (weight is not None and weight.requires_grad) or
                                     (bias is not None and bias.requires_grad) or
                                     (residual is not None and residual.requires_grad)):
@@ -147,9 +147,9 @@ def _apply(x, residual, weight, bias, mean, var, *how):
 
 # What the compiler sees, and what is exported: one operator that has a gradient.
 _library.define("batch_norm(Tensor x, Tensor? residual, Tensor? weight, Tensor? bias, Tensor(a!)? running_mean, "
-                "Tensor(b!)? running_var, bool training, float momentum, float eps, int activation, float alpha, "
-                "float beta) -> Tensor y")
-_library.impl("batch_norm", _apply, "CompositeImplicitAutograd")
+                "Tensor(b!)? running_var, bool training, float momentum, bool biased, float eps, int activation, "
+                "float alpha, float beta) -> Tensor y")
+_library.impl("batch_norm", apply, "CompositeImplicitAutograd")
 
 
 # ---- Calls ----
@@ -166,6 +166,11 @@ def _is_plain(x: Tensor) -> bool:
             and torch._C._functorch.peek_interpreter_stack() is None and torch.autograd.forward_ad._current_level < 0)
 
 
+def takes(x: Tensor, training: bool) -> bool:
+    """Whether apply() may have it, outside of the compiler."""
+    return not torch.compiler.is_compiling() and _is_taken(x, training) and _is_plain(x)
+
+
 def run(x: Tensor, running_mean: Optional[Tensor], running_var: Optional[Tensor], weight: Optional[Tensor],
         bias: Optional[Tensor], training: bool, momentum: float, eps: float, activation: Activation,
         residual: Optional[Tensor]) -> Tensor:
@@ -173,8 +178,8 @@ def run(x: Tensor, running_mean: Optional[Tensor], running_var: Optional[Tensor]
     added = residual is None or (residual.shape == x.shape and residual.dtype == x.dtype and residual.is_cpu)
     compiling = torch.compiler.is_compiling()
     if added and _is_taken(x, training) and (compiling or _is_plain(x)):
-        return (torch.ops.bnorm.batch_norm if compiling else _apply)(
-            x, residual, weight, bias, running_mean, running_var, training, momentum, eps, *activation)
+        return (torch.ops.bnorm.batch_norm if compiling else apply)(
+            x, residual, weight, bias, running_mean, running_var, training, momentum, False, eps, *activation)
     z = functional.batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps)
     return _FUNCTIONS[activation.number](z if residual is None else z + residual, activation)
 
