@@ -2,7 +2,6 @@
 """The library by ctypes: its structs, its functions, and statuses as exceptions."""
 
 import ctypes
-import functools
 import importlib.metadata
 from ctypes import POINTER, byref, c_char_p, c_double, c_float, c_int, c_size_t, c_uint64, c_void_p
 from typing import Any, NamedTuple, Sequence, Union
@@ -145,12 +144,3 @@ def activation_of(given: Union[None, str, Sequence[Any]]) -> Activation:
     if len(parameters) > 2:
         raise ValueError("activation: at most two parameters")
     return Activation(ACTIVATIONS.index(name), *map(float, parameters))
-
-
-@functools.lru_cache(maxsize=None)
-def offers(activation: int) -> bool:
-    """Whether this build has the activation of this number: some need SLEEF."""
-    epilogue, one = Epilogue(activation=activation, alpha=1.0, beta=1.0), (c_float * 1)(1.0)
-    params = InferParams(mean=ctypes.addressof(one), var=ctypes.addressof(one), epilogue=ctypes.pointer(epilogue))
-    nothing = Shape(batch=0, channels=1, points=1, block=1)
-    return library.bnorm_infer(nothing, params, ctypes.addressof(one), ctypes.addressof(one), None) == 0

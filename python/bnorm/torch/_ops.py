@@ -55,12 +55,13 @@ _BY_TORCH = {
 }
 _FUNCTIONS = [_BY_TORCH[name] for name in _abi.ACTIVATIONS]
 _MASKED = [_abi.ACTIVATIONS.index(name) for name in ("relu", "clamp", "leaky_relu", "hard_sigmoid")]
+_FUSED = [*_MASKED, _abi.ACTIVATIONS.index("hard_swish")]
 
 
 def is_fused(activation: Activation, residual: bool) -> bool:
-    """Whether this build of the library computes it, after adding a residual or without."""
-    masked = activation == IDENTITY or activation.number in _MASKED
-    return masked if residual else _abi.offers(activation.number)
+    """Whether it is computed along with the batch norm: after adding a residual, if a bit tells its slope, and never if it needs
+    an exponential, which the backward pass would compute twice (docs/pytorch.md)."""
+    return activation.number in (_MASKED if residual else _FUSED) or activation == IDENTITY
 
 
 # ---- Shapes, for the compiler ----
@@ -189,8 +190,8 @@ def batch_norm(x: Tensor, running_mean: Optional[Tensor], running_var: Optional[
                activation: Union[None, str, Sequence[Any]] = None, residual: Optional[Tensor] = None) -> Tensor:
     """Is torch.nn.functional.batch_norm, and then activation(... + residual) in the same pass.
 
-    activation is a name of bnorm.infer(), or a name and its parameters, as in ("clamp", 0, 6); what this build of the library
-    cannot fuse is PyTorch's to compute, as is all of a call that the library does not take.
+    activation is a name of bnorm.infer(), or a name and its parameters, as in ("clamp", 0, 6). Those that need an exponential are
+    PyTorch's to compute, as is all of a call that the library does not take.
     """
     how = activation_of(activation)
     if is_fused(how, residual is not None):

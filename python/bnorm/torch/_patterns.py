@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from . import _ops
 
-# As batch_norm()'s `activation`: of functions, by their arguments after the first.
+# As batch_norm()'s `activation`: of functions, by their arguments after the first. None of them needs an exponential.
 _FUNCTIONS: Dict[Any, Callable[..., Any]] = {
     functional.relu: lambda inplace=False: "relu",
     functional.relu6: lambda inplace=False: ("clamp", 0, 6),
@@ -19,15 +19,10 @@ _FUNCTIONS: Dict[Any, Callable[..., Any]] = {
     functional.leaky_relu: lambda negative_slope=0.01, inplace=False: ("leaky_relu", negative_slope),
     functional.hardsigmoid: lambda inplace=False: ("hard_sigmoid", 1 / 6, 1 / 2),
     functional.hardswish: lambda inplace=False: "hard_swish",
-    functional.silu: lambda inplace=False: "silu",
-    functional.gelu: lambda approximate="none": "gelu" if approximate == "none" else "gelu_tanh",
-    functional.elu: lambda alpha=1.0, inplace=False: ("elu", alpha),
-    functional.mish: lambda inplace=False: "mish",
-    torch.relu: lambda: "relu", torch.relu_: lambda: "relu",
-    torch.sigmoid: lambda: "sigmoid", functional.sigmoid: lambda: "sigmoid",
-    torch.tanh: lambda: "tanh", functional.tanh: lambda: "tanh",
+    torch.relu: lambda: "relu",
+    torch.relu_: lambda: "relu",
 }
-_METHODS = {"relu": "relu", "relu_": "relu", "sigmoid": "sigmoid", "sigmoid_": "sigmoid", "tanh": "tanh", "tanh_": "tanh"}
+_METHODS = {"relu": "relu", "relu_": "relu"}
 _MODULES: Dict[type, Callable[[Any], Any]] = {
     nn.ReLU: lambda m: "relu",
     nn.ReLU6: lambda m: ("clamp", 0, 6),
@@ -35,12 +30,6 @@ _MODULES: Dict[type, Callable[[Any], Any]] = {
     nn.LeakyReLU: lambda m: ("leaky_relu", m.negative_slope),
     nn.Hardsigmoid: lambda m: ("hard_sigmoid", 1 / 6, 1 / 2),
     nn.Hardswish: lambda m: "hard_swish",
-    nn.SiLU: lambda m: "silu",
-    nn.GELU: lambda m: "gelu" if m.approximate == "none" else "gelu_tanh",
-    nn.ELU: lambda m: ("elu", m.alpha),
-    nn.Mish: lambda m: "mish",
-    nn.Sigmoid: lambda m: "sigmoid",
-    nn.Tanh: lambda m: "tanh",
 }
 
 
