@@ -104,7 +104,7 @@ void forward(const LayerParams &params, const Mat &x, Mat y)
     layer->forward(inputs, outputs, internals);
 }
 
-const std::vector<std::vector<int>> shapes{ { 1, 5 },       { 3, 64 },          { 2, 7, 33 },      { 1, 3, 8, 8 },
+const std::vector<std::vector<int>> shapes{ { 1, 5 },          { 3, 64 },        { 2, 7, 33 },     { 1, 3, 8, 8 },
                                             { 8, 32, 14, 14 }, { 2, 130, 1, 1 }, { 2, 5, 3, 6, 7 } };
 
 void check_ranks()

@@ -47,8 +47,7 @@ bnorm_epilogue epilogue(bnorm_activation activation, float alpha = 0.0f, float b
     return e;
 }
 
-template <typename Kind>
-bool is(const ActivationLayer &layer)
+template <typename Kind> bool is(const ActivationLayer &layer)
 {
     return dynamic_cast<const Kind *>(&layer) != nullptr;
 }
@@ -133,8 +132,7 @@ class BatchNorm final : public BatchNormLayer
 {
 public:
     explicit BatchNorm(const LayerParams &params)
-        : stock(BatchNormLayer::create(params))
-        , activation(bnorm_epilogue_defaults())
+        : stock(BatchNormLayer::create(params)), activation(bnorm_epilogue_defaults())
     {
         setParamsFrom(params);
         hasWeights = stock->hasWeights;
