@@ -66,15 +66,22 @@ struct result {
     std::vector<double> times; /* of each layer; 0: another one does its work */
 };
 
-result run(const layers &parts, const Mat &x)
+Net network(const layers &parts, const Mat &x)
 {
     Net net;
     for (size_t i = 0; i < parts.size(); i++) {
         LayerParams params = parts[i].second;
         net.addLayerToPrev(std::to_string(i), parts[i].first, params);
     }
+    net.setInputsNames({ "x" });
     net.setPreferableBackend(cv::dnn::DNN_BACKEND_OPENCV);
     net.setInput(x);
+    return net;
+}
+
+result run(const layers &parts, const Mat &x)
+{
+    Net net = network(parts, x);
     result r;
     r.y = net.forward().clone();
     net.getPerfProfile(r.times);
@@ -273,20 +280,42 @@ void check_again()
     const LayerParams params = norm(8);
     LayerParams scale;
     scale.blobs = { random_tensor({ 1, 8 }, -2, 2) };
-    Net net;
-    LayerParams copies[] = { params, scale, LayerParams() };
-    net.addLayerToPrev("norm", "BatchNorm", copies[0]);
-    net.addLayerToPrev("scale", "Scale", copies[1]);
-    net.addLayerToPrev("relu", "ReLU", copies[2]);
+    const layers parts{ { "BatchNorm", params }, { "Scale", scale }, { "ReLU", LayerParams() } };
+    Net net = network(parts, random_tensor({ 2, 8, 4, 4 }, -3, 3));
     check_case("a network that is allocated anew");
     for (int size : { 5, 9, 5 })
         for (bool fusion : { true, false }) {
             const Mat x = random_tensor({ 2, 8, size, size }, -3, 3);
-            const layers parts{ { "BatchNorm", params }, { "Scale", scale }, { "ReLU", LayerParams() } };
             net.enableFusion(fusion);
             net.setInput(x);
             check(near(net.forward().clone(), run(parts, x).y), "not what a new network gives");
         }
+}
+
+/* ---- Where OpenCV's layer is the one that computes ---- */
+
+void check_quantised()
+{
+    const Mat x = random_tensor({ 1, 8, 6, 6 }, -3, 3);
+    Net net = network({ { "BatchNorm", norm(8) } }, x);
+    const Mat y = net.forward().clone();
+    check_case("a quantised network");
+    Net quantised = net.quantize(std::vector<Mat>{ x }, CV_32F, CV_32F);
+    quantised.setInput(x);
+    check(cv::norm(quantised.forward(), y, cv::NORM_INF) <= 0.02 * cv::norm(y, cv::NORM_INF), "far from floats");
+}
+
+/* The last check, as it takes bnorm's layer away. */
+void check_unregistered()
+{
+    const layers parts{ { "BatchNorm", norm(8) }, { "ReLU", LayerParams() } };
+    const Mat x = random_tensor({ 1, 8, 6, 6 }, -3, 3);
+    check_case("the layer taken back");
+    const Mat y = run(parts, x).y;
+    cv::dnn::LayerFactory::unregisterLayer("BatchNorm");
+    const result stock = run(parts, x);
+    check(stock.times[1] > 0.0, "still bnorm's layer");
+    check(near(stock.y, y), "not what OpenCV's layer gives");
 }
 
 /* ---- Failures ---- */
@@ -329,6 +358,8 @@ int main(int argc, char **argv)
     check_folding();
     check_scale();
     check_again();
+    check_quantised();
     check_failures();
+    check_unregistered();
     return check_finish();
 }
