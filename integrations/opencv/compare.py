@@ -5,6 +5,7 @@ they give with each other and with ONNX Runtime; then measures, unless it is onl
 
 usage: compare.py [--check] LIBRARY DIRECTORY: bnorm-opencv; the models, and the programs
 """
+import ctypes
 import os
 import pathlib
 import statistics
@@ -85,8 +86,7 @@ class Timed:
 def measure(library, models):
     cv2.setNumThreads(2)
     pairs = {model: [Timed(model)] for model in models}
-    import ctypes
-    ctypes.CDLL(library)
+    ctypes.CDLL(str(library))
     print(f"\nOpenCV {cv2.__version__}, 2 threads, milliseconds: medians of {ROUNDS} runs in turns\n")
     print("| network | batch | stock | bnorm | | its BatchNorm and ReLU: stock | bnorm | |")
     print("|---|---:|---:|---:|---:|---:|---:|---:|")
