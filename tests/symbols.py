@@ -26,7 +26,7 @@ def read(path):
 listed = set(re.findall(r"^#define (bnorm_\w+) BNORM_PREFIXED\(\1\)$", read("include/bnorm/prefix.h"), re.M))
 declared = {path.stem: set(re.findall(r"^BNORM_API [^;]*?\b(bnorm_\w+)\(", path.read_text(encoding="utf-8"), re.M))
             for path in pathlib.Path(root, "include/bnorm").glob("*.h")}
-optional = {path.stem for path in pathlib.Path(root, "integrations").glob("*.c")}
+optional = {path.stem for path in pathlib.Path(root, "integrations").iterdir()}
 exported = set().union(*(names for header, names in declared.items() if header not in optional))
 interface = set().union(*declared.values())
 # Of which a machine has some.

@@ -28,6 +28,7 @@
 #define bnorm_mpi_train BNORM_PREFIXED(bnorm_mpi_train)
 #define bnorm_mpi_workspace_size BNORM_PREFIXED(bnorm_mpi_workspace_size)
 #define bnorm_openmp_executor BNORM_PREFIXED(bnorm_openmp_executor)
+#define bnorm_opencv_register BNORM_PREFIXED(bnorm_opencv_register)
 #define bnorm_pthreadpool_executor BNORM_PREFIXED(bnorm_pthreadpool_executor)
 #define bnorm_set_cache_sizes BNORM_PREFIXED(bnorm_set_cache_sizes)
 #define bnorm_set_isa BNORM_PREFIXED(bnorm_set_isa)
