@@ -100,11 +100,14 @@ def _load() -> ctypes.CDLL:
         "bnorm_workspace_size": (shape, c_int, executor, POINTER(c_size_t)),
         "bnorm_mask_size": (shape, POINTER(c_size_t)),
         "bnorm_set_isa": (c_char_p,),
+        "bnorm_cache_sizes": (POINTER(c_size_t), POINTER(c_size_t)),
+        "bnorm_set_cache_sizes": (c_size_t, c_size_t),
     }
     for name, arguments in signatures.items():
         getattr(loaded, name).argtypes = arguments
     loaded.bnorm_status_string.restype = loaded.bnorm_isa.restype = loaded.bnorm_isa_name.restype = c_char_p
     loaded.bnorm_version.restype = c_char_p
+    loaded.bnorm_set_cache_sizes.restype = None
     loaded.bnorm_isa_count.restype = c_size_t
     loaded.bnorm_isa_name.argtypes = (c_size_t,)
     return loaded

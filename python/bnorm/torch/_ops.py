@@ -27,7 +27,15 @@ def _register() -> None:
         raise ImportError(f"bnorm.torch needs PyTorch 2.10 or newer, and {torch.__version__} has no {missing.decode()}")
 
 
+def _share_caches() -> None:
+    """Leaves most of the largest cache to a model's other tensors: a step goes through all of them between two calls of a layer."""
+    core, shared = ctypes.c_size_t(), ctypes.c_size_t()
+    _abi.library.bnorm_cache_sizes(ctypes.byref(core), ctypes.byref(shared))
+    _abi.library.bnorm_set_cache_sizes(core.value, max(core.value, shared.value // 4))
+
+
 _register()
+_share_caches()
 _forward, _backward = torch.ops.bnorm.forward.default, torch.ops.bnorm.backward.default
 _library = torch.library.Library("bnorm", "FRAGMENT")
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
