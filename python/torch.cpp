@@ -2,6 +2,8 @@
 /* The operators of bnorm.torch: the library's own, and what takes the place of PyTorch's native_batch_norm. */
 #include "calls.h"
 
+#include <cmath>
+
 namespace
 {
 
@@ -239,6 +241,12 @@ Tensor new_mean(size_t channels)
     return Tensor::own(mean);
 }
 
+/* PyTorch computes with any. */
+bool are_in_range(bool training, float momentum, float epsilon)
+{
+    return (!training || (momentum >= 0.0f && momentum <= 1.0f)) && epsilon >= 0.0f && std::isfinite(epsilon);
+}
+
 bool takes(const Tensor &x, bool training, std::initializer_list<Tensor> parameters)
 {
     bnorm_shape shape;
@@ -274,7 +282,8 @@ void native_batch_norm(Value *stack, uint64_t, uint64_t)
     Arguments in(stack, "t????...");
     const Tensor x = in.tensor(0);
     const bool training = in.flag(5), statistics = static_cast<bool>(in.tensor(3));
-    if (!takes(x, training, { in.tensor(1), in.tensor(2), in.tensor(3), in.tensor(4) }) || (!training && !statistics)) {
+    if (!takes(x, training, { in.tensor(1), in.tensor(2), in.tensor(3), in.tensor(4) }) || (!training && !statistics) ||
+        !are_in_range(training, in.real(6), in.real(7))) {
         in.keep();
         if (statistics) {
             stack[3] = required(stack[3]);
@@ -311,7 +320,8 @@ void native_batch_norm_backward(Value *stack, uint64_t, uint64_t)
     const Tensor x = in.tensor(1), grad = in.tensor(0), mean = in.tensor(5), rstd = in.tensor(6);
     const bool training = in.flag(7);
     if (!takes(x, training, { in.tensor(2), in.tensor(3), in.tensor(4), in.tensor(5), in.tensor(6) }) || !is_dense(x) ||
-        grad.type() != x.type() || !(training ? mean && rstd : in.tensor(3) && in.tensor(4))) {
+        grad.type() != x.type() || !are_in_range(false, 0.0f, in.real(8)) ||
+        !(training ? mean && rstd : in.tensor(3) && in.tensor(4))) {
         in.keep();
         Value more[11];
         std::copy_n(stack, 10, more);

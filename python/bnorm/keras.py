@@ -30,8 +30,7 @@ def _channels_second(layer: Any, inputs: Any) -> Any:
     """A view of a tensor as PyTorch has it, or None where a layer does with it what the library does not."""
     import torch
     if (not isinstance(inputs, torch.Tensor) or inputs.dim() < 2 or inputs.numel() == 0
-            or inputs.dtype != getattr(torch, layer.compute_dtype, None) or getattr(layer, "renorm", False)
-            or not 0 <= layer.momentum <= 1 or layer.epsilon < 0):
+            or inputs.dtype != getattr(torch, layer.compute_dtype, None) or getattr(layer, "renorm", False)):
         return None
     return inputs.movedim(layer.axis, 1)
 
@@ -53,7 +52,7 @@ def enable() -> None:
     def call(self, inputs, training=None, mask=None):
         learning = bool(training and self.trainable)
         x = _channels_second(self, inputs) if type(self) is layer and mask is None else None
-        if x is None or not _ops.takes(x, learning):
+        if x is None or not _ops.takes(x, learning, 1 - self.momentum, self.epsilon):
             return stock(self, inputs, training=training, mask=mask)
         mean, var = self.moving_mean.value, self.moving_variance.value
         if learning:  # what changes goes through assign(), which knows of Keras's stateless scopes

@@ -31,7 +31,7 @@ def _is_taken(node: torch.fx.Node) -> bool:
     arguments = _arguments(node)
     x = _value(arguments["input"])
     return (arguments["training"] is True and isinstance(x, torch.Tensor) and x.device.type == "cpu" and x.dim() >= 2
-            and x.dtype in _ops.DTYPES)
+            and x.dtype in _ops.DTYPES and 0.0 <= arguments["momentum"] <= 1.0 and arguments["eps"] >= 0.0)
 
 
 def _replacement(node: torch.fx.Node, residual: Any, activation: _ops.Activation) -> torch.fx.Node:

@@ -2,6 +2,7 @@
 """The library's operators (python/torch.cpp) for PyTorch: shapes for its compiler, gradients, and batch_norm()."""
 
 import ctypes
+import math
 import pathlib
 from typing import Any, Optional, Sequence, Union
 
@@ -164,9 +165,10 @@ _library.impl("batch_norm", apply, "CompositeImplicitAutograd")
 # ---- Calls ----
 
 
-def _is_taken(x: Tensor, training: bool) -> bool:
+def _is_taken(x: Tensor, training: bool, momentum: float, eps: float) -> bool:
     """Whether the library has this: on the CPU, of its types. One value per channel is PyTorch's, to say that it is an error."""
-    return x.dtype in DTYPES and x.is_cpu and x.dim() >= 2 and not (training and x.numel() == x.shape[1])
+    return (x.dtype in DTYPES and x.is_cpu and x.dim() >= 2 and 0.0 <= eps < math.inf
+            and not (training and (x.numel() == x.shape[1] or not 0.0 <= momentum <= 1.0)))
 
 
 def _is_plain(x: Tensor) -> bool:
@@ -175,9 +177,9 @@ def _is_plain(x: Tensor) -> bool:
             and torch._C._functorch.peek_interpreter_stack() is None and torch.autograd.forward_ad._current_level < 0)
 
 
-def takes(x: Tensor, training: bool) -> bool:
+def takes(x: Tensor, training: bool, momentum: float, eps: float) -> bool:
     """Whether apply() may have it, outside of the compiler."""
-    return not torch.compiler.is_compiling() and _is_taken(x, training) and _is_plain(x)
+    return not torch.compiler.is_compiling() and _is_taken(x, training, momentum, eps) and _is_plain(x)
 
 
 def run(x: Tensor, running_mean: Optional[Tensor], running_var: Optional[Tensor], weight: Optional[Tensor],
@@ -186,7 +188,7 @@ def run(x: Tensor, running_mean: Optional[Tensor], running_var: Optional[Tensor]
     """batch_norm() after its arguments were read."""
     added = residual is None or (residual.shape == x.shape and residual.dtype == x.dtype and residual.is_cpu)
     compiling = torch.compiler.is_compiling()
-    if added and _is_taken(x, training) and (compiling or _is_plain(x)):
+    if added and _is_taken(x, training, momentum, eps) and (compiling or _is_plain(x)):
         return (torch.ops.bnorm.batch_norm if compiling else apply)(
             x, residual, weight, bias, running_mean, running_var, training, momentum, False, eps, *activation)
     z = functional.batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps)
