@@ -92,19 +92,13 @@ inline bool is_described(const Tensor &x)
     return describe(x, x, shape);
 }
 
-/* x, or a copy that the library can take. */
-inline Tensor described(const Tensor &x)
+/* x, or a copy that the library can take, and if asked for one without gaps between elements. */
+inline Tensor described(const Tensor &x, bool without_gaps = false)
 {
-    if (is_described(x))
+    if (is_described(x) && (!without_gaps || is_dense(x)))
         return x.again();
     Tensor filled = laid_out_as(x, empty_like(x));
     return is_described(filled) ? std::move(filled) : laid_out_as(x, empty_contiguous(x));
-}
-
-/* The same without gaps between elements. */
-inline Tensor described_dense(const Tensor &x)
-{
-    return is_dense(x) ? described(x) : described(laid_out_as(x, empty_like(x)));
 }
 
 /* What a call gave for a copy of a tensor, laid out as PyTorch lays out a tensor like the one that was given. */

@@ -157,9 +157,13 @@ public:
     {
         return handle;
     }
-    Tensor again() const
+    Tensor again() const // which lives on if an owner does not
     {
-        return borrow(handle);
+        Handle more = nullptr;
+        if (!owned)
+            return borrow(handle);
+        check(torch.aoti_torch_new_tensor_handle(handle, &more));
+        return own(more);
     }
     Value release() // to whom a result goes
     {

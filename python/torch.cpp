@@ -83,7 +83,7 @@ Value as_parameter(Tensor gradient, const Tensor &parameter)
 void backward(Value *stack, uint64_t, uint64_t)
 {
     const Arguments in(stack, "tt??tt........");
-    const Tensor x = described_dense(in.tensor(1)), dy = laid_out_as(in.tensor(0), x);
+    const Tensor x = described(in.tensor(1), true), dy = laid_out_as(in.tensor(0), x);
     const size_t channels = shape_of(x, dy).channels;
     const PerChannel weight(in.tensor(2), channels), bias(in.tensor(3), channels);
     const Tensor saved = in.tensor(4), mask = in.tensor(5);
@@ -183,7 +183,7 @@ void train_apply(Value *stack, uint64_t, uint64_t)
 void backward_reduce(Value *stack, uint64_t, uint64_t)
 {
     const Arguments in(stack, "ttt");
-    const Tensor x = described_dense(in.tensor(1)), dy = laid_out_as(in.tensor(0), x);
+    const Tensor x = described(in.tensor(1), true), dy = laid_out_as(in.tensor(0), x);
     const bnorm_shape shape = shape_of(x, dy);
     Tensor sums = empty({ 3, shape.channels }, torch.aoti_torch_dtype_float64());
     const bnorm_backward_params params = backward_params({}, saved_in(in.tensor(2), shape.channels));
@@ -197,7 +197,7 @@ void backward_reduce(Value *stack, uint64_t, uint64_t)
 void backward_apply(Value *stack, uint64_t, uint64_t)
 {
     const Arguments in(stack, "tt?tt.");
-    const Tensor x = described_dense(in.tensor(1)), dy = laid_out_as(in.tensor(0), x);
+    const Tensor x = described(in.tensor(1), true), dy = laid_out_as(in.tensor(0), x);
     Tensor dx = empty_like(x);
     const bnorm_shape shape = shape_of(x, dy);
     const PerChannel weight(in.tensor(2), shape.channels);

@@ -151,6 +151,7 @@ def test_what_is_pytorchs():
     with pytest.raises(ValueError, match="more than 1 value per channel"):
         model(torch.randn(1, 6, 1, 1))
     compare(network(4, nn.ReLU()), torch.randn(0, 6, 5, 3), torch.randn(0, 6, 5, 3))
+    assert bnorm.torch.batch_norm(torch.empty(2, 0, 3), torch.empty(0), torch.empty(0)).shape == (2, 0, 3)
     double = bnorm.torch.convert(network(4).double())
     assert double(tensor(4).double()).dtype == torch.float64
     meta = bnorm.torch.convert(network(4, nn.ReLU())).to("meta")

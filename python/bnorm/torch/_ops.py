@@ -166,9 +166,9 @@ _library.impl("batch_norm", apply, "CompositeImplicitAutograd")
 
 
 def _is_taken(x: Tensor, training: bool, momentum: float, eps: float) -> bool:
-    """Whether the library has this: on the CPU, of its types. One value per channel is PyTorch's, to say that it is an error."""
-    return (x.dtype in DTYPES and x.is_cpu and x.dim() >= 2 and 0.0 <= eps < math.inf
-            and not (training and (x.numel() == x.shape[1] or not 0.0 <= momentum <= 1.0)))
+    """Whether the library has this: on the CPU, of its types. Nothing, or one value per channel in training, is PyTorch's."""
+    return (x.dtype in DTYPES and x.is_cpu and x.dim() >= 2 and x.numel() > (x.shape[1] if training else 0)
+            and 0.0 <= eps < math.inf and (not training or 0.0 <= momentum <= 1.0))
 
 
 def _is_plain(x: Tensor) -> bool:
