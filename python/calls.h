@@ -226,12 +226,18 @@ struct Norm {
     const bnorm_epilogue *epilogue = nullptr;
 };
 
-inline bnorm_train_params train_params(const Norm &norm, const Saved &saved)
+template <class Params> Params with_norm(Params params, const Norm &norm)
 {
-    bnorm_train_params params = bnorm_train_defaults();
     params.gamma = norm.gamma;
     params.beta = norm.beta;
     params.epsilon = norm.epsilon;
+    params.epilogue = norm.epilogue;
+    return params;
+}
+
+inline bnorm_train_params train_params(const Norm &norm, const Saved &saved)
+{
+    bnorm_train_params params = with_norm(bnorm_train_defaults(), norm);
     params.momentum = norm.momentum;
     params.running_variance = norm.running_variance;
     params.running_mean = norm.running_mean;
@@ -239,7 +245,6 @@ inline bnorm_train_params train_params(const Norm &norm, const Saved &saved)
     params.saved_mean = saved.mean;
     params.saved_mean_low = saved.mean_low;
     params.saved_rstd = saved.rstd;
-    params.epilogue = norm.epilogue;
     return params;
 }
 
@@ -255,24 +260,16 @@ inline void train(const Tensor &x, const Tensor &y, const Norm &norm, const Save
 inline void infer(const Tensor &x, const Tensor &y, const Norm &norm)
 {
     const bnorm_shape shape = shape_of(x, y);
-    bnorm_infer_params params = bnorm_infer_defaults();
+    bnorm_infer_params params = with_norm(bnorm_infer_defaults(), norm);
     params.mean = norm.running_mean;
     params.var = norm.running_var;
-    params.gamma = norm.gamma;
-    params.beta = norm.beta;
-    params.epsilon = norm.epsilon;
-    params.epilogue = norm.epilogue;
     const bnorm_executor threads = pool();
     check_status(bnorm_infer(&shape, &params, x.data(), y.data(), &threads));
 }
 
 inline bnorm_backward_params backward_params(const Norm &norm, const Saved &saved)
 {
-    bnorm_backward_params params = bnorm_backward_defaults();
-    params.gamma = norm.gamma;
-    params.beta = norm.beta;
-    params.epsilon = norm.epsilon;
-    params.epilogue = norm.epilogue;
+    bnorm_backward_params params = with_norm(bnorm_backward_defaults(), norm);
     params.mean = saved.mean;
     params.mean_low = saved.mean_low;
     params.rstd = saved.rstd;
