@@ -76,6 +76,19 @@ def test_slices(x):
     compare(network(4, nn.ReLU()), x, torch.randn(x.shape))
 
 
+@pytest.mark.parametrize("cut", [lambda x: x[:, :, 1:], lambda x: x[::2], lambda x: x[:, ::2]])
+def test_gaps(cut):
+    """Of a slice that is not copied before."""
+    whole, dy = tensor(4, channels=12), cut(tensor(4, channels=12))
+    norm = nn.BatchNorm2d(dy.shape[1])
+    def gradient(norm, dtype):
+        x = whole.to(dtype).requires_grad_()
+        norm(cut(x)).backward(dy.to(dtype))
+        return x.grad
+    right = gradient(copy.deepcopy(norm).double(), torch.float64)
+    torch.testing.assert_close(gradient(bnorm.torch.convert(norm), torch.float32).double(), right, rtol=1e-5, atol=1e-5)
+
+
 def test_offset():
     """Where PyTorch loses its digits."""
     x = tensor(4, True, offset=1e6)
