@@ -8,16 +8,19 @@
 #ifndef BNORM_LIBTORCH_H
 #define BNORM_LIBTORCH_H
 
+#include "calls.h"
+
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
-#include <exception>
 #include <initializer_list>
 #include <utility>
 #include <vector>
 
 namespace libtorch
 {
+
+using bnorm_calls::Error;
 
 // ---- libtorch ----
 
@@ -79,20 +82,6 @@ inline const char *load(void *(*find)(const char *name))
     TORCH_FUNCTIONS(TORCH_LOAD)
     return nullptr;
 }
-
-class Error : public std::exception
-{
-    const char *text;
-
-public:
-    explicit Error(const char *words) : text(words)
-    {
-    }
-    const char *what() const noexcept override
-    {
-        return text;
-    }
-};
 
 /* Each of libtorch's functions answers 0, or has written what went wrong to the standard error. */
 inline void check(int32_t failed)

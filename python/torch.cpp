@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The operators of bnorm.torch: the library's own, and what takes the place of PyTorch's native_batch_norm. */
-#include "calls.h"
+#include "tensors.h"
 
 #include <cmath>
 
@@ -54,11 +54,11 @@ void forward(Value *stack, uint64_t, uint64_t)
                         .epilogue = &epilogue };
     Tensor saved = empty({ training ? 3u : keep ? 2u : 0u, channels }, torch.aoti_torch_dtype_float32());
     if (training) {
-        train(x, y, norm, saved_in(saved, channels));
+        train(shape_of(x, y), x.data(), y.data(), norm, saved_in(saved, channels), pool());
         running_mean.store();
         running_var.store();
     } else {
-        infer(x, y, norm);
+        infer(shape_of(x, y), x.data(), y.data(), norm, pool());
         if (keep) { // running statistics may change before the backward pass
             std::copy_n(norm.running_mean, channels, saved.data<float>());
             std::copy_n(norm.running_var, channels, saved.data<float>() + channels);
@@ -106,7 +106,7 @@ void backward(Value *stack, uint64_t, uint64_t)
     params.dgamma = dweight.data<float>();
     params.dbeta = dbias.data<float>();
     params.dresidual = dresidual.data();
-    differentiate(x, dy, dx, params);
+    differentiate(shape_of(x, dy), x.data(), dy.data(), dx.data(), params, pool());
 
     const auto nothing = [&] { return empty({ 0 }, x.type()).release(); };
     stack[0] = dx ? result_like(std::move(dx), in.tensor(1)) : nothing();
@@ -304,9 +304,10 @@ void native_batch_norm(Value *stack, uint64_t, uint64_t)
                         .momentum = in.real(6),
                         .epsilon = in.real(7) };
     if (training)
-        train(x, y, norm, { mean.data<float>(), mean.data<float>() + channels, rstd.data<float>() });
+        train(shape_of(x, y), x.data(), y.data(), norm,
+              { mean.data<float>(), mean.data<float>() + channels, rstd.data<float>() }, pool());
     else
-        infer(x, y, norm);
+        infer(shape_of(x, y), x.data(), y.data(), norm, pool());
     stack[0] = y.release();
     stack[1] = mean.release();
     stack[2] = rstd.release();
@@ -346,7 +347,7 @@ void native_batch_norm_backward(Value *stack, uint64_t, uint64_t)
                  : frozen_params(norm);
     params.dgamma = dweight.data<float>();
     params.dbeta = dbias.data<float>();
-    differentiate(x, dy, dx, params);
+    differentiate(shape_of(x, dy), x.data(), dy.data(), dx.data(), params, pool());
     stack[0] = dx ? dx.release() : undefined();
     stack[1] = dweight ? dweight.release() : undefined();
     stack[2] = dbias ? dbias.release() : undefined();
