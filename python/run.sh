@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# ./run python: installs the Python package into an environment of its own, as a user would, and runs its tests; with
-# PyTorch and Keras where BNORM_TORCH says which PyTorch, as in BNORM_TORCH=torch==2.13.0.
+# ./run python [REQUIREMENT...]: installs the Python package into an environment of its own, as a user would, with the
+# frameworks that are named, and runs its tests.
 source "$(dirname "$0")/../tests/common.sh"
 
 dir=build/python
@@ -13,8 +13,8 @@ if ! "$dir/bin/pip" -q download --no-deps -d "$dir/probe" meson-python >"$dir/lo
     exit
 fi
 quietly "$dir/bin/pip" install '.[test]'
-if [[ -n ${BNORM_TORCH-} ]] && ! "$dir/bin/pip" -q install --no-compile "$BNORM_TORCH" keras >"$dir/log" 2>&1; then
-    echo "# pip cannot fetch $BNORM_TORCH and keras"
+if (($#)) && ! "$dir/bin/pip" -q install --no-compile "$@" >"$dir/log" 2>&1; then
+    echo "# pip cannot install $*"
 fi
 # What is read after it was freed shows.
 MALLOC_PERTURB_=165 "$dir/bin/pytest" -q -rs -p no:cacheprovider --junit-xml="$dir/junit.xml" python/tests || true

@@ -11,13 +11,14 @@ import jax
 import jax.numpy as jnp
 from flax.nnx.nn.dtypes import canonicalize_dtype, promote_dtype
 
-from . import Activation, finish, infer, train
+from . import Activation, finish, train
 
 
 class BatchNorm(flax.nnx.BatchNorm):
     """flax.nnx.BatchNorm, with an activation behind it, as in bnorm.jax.train, and a residual that is added in between.
 
-    Flax computes what has a mask, several axes, an axis_name, or a promote_dtype. use_fast_variance changes nothing.
+    Evaluation is Flax's own code, which XLA makes one loop of with what is around it. So is what has a mask, several axes, an
+    axis_name, or a promote_dtype. use_fast_variance changes nothing.
     """
 
     def __init__(self, num_features: int, *, activation: Optional[Activation] = None, **arguments: Any) -> None:
@@ -26,17 +27,13 @@ class BatchNorm(flax.nnx.BatchNorm):
 
     def __call__(self, x: Any, use_running_average: Optional[bool] = None, *, mask: Any = None, residual: Any = None) -> Any:
         stored = self.use_running_average if use_running_average is None else use_running_average
-        if (stored is None or mask is not None or not isinstance(self.axis, int) or self.axis_name is not None
+        if (stored is not False or mask is not None or not isinstance(self.axis, int) or self.axis_name is not None
                 or getattr(self, "promote_dtype", promote_dtype) is not promote_dtype or jnp.iscomplexobj(x)):
-            y = super().__call__(x, use_running_average, mask=mask)
-            return finish(y, residual, self.activation)
+            return finish(super().__call__(x, use_running_average, mask=mask), residual, self.activation)
         mean, var = self.mean[...], self.var[...]
         scale, bias = (None if values is None else values[...] for values in (self.scale, self.bias))
-        how = dict(residual=residual, axis=self.axis, epsilon=self.epsilon, activation=self.activation,
-                   dtype=canonicalize_dtype(x, mean, var, scale, bias, dtype=self.dtype))
-        if stored:
-            return infer(x, mean, var, scale, bias, **how)
-        y, *batch = train(x, scale, bias, **how)
+        y, *batch = train(x, scale, bias, residual=residual, axis=self.axis, epsilon=self.epsilon, activation=self.activation,
+                          dtype=canonicalize_dtype(x, mean, var, scale, bias, dtype=self.dtype))
         for running, new in zip((self.mean, self.var), jax.lax.stop_gradient(batch)):
             running[...] = self.momentum * running[...] + (1 - self.momentum) * new
         return y
