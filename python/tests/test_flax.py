@@ -60,14 +60,14 @@ def step(flavour, cls, x, mode, stored, **options):
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("stored", [False, True])
-@pytest.mark.parametrize("flavour", BOTH)
+@pytest.mark.parametrize("flavour", list(BOTH))
 def test_the_same_as_flax(flavour, stored, dtype, options):
     x = tensor(6, 4, 5, 4, dtype=dtype)
     theirs, ours = (step(flavour, cls, x, jax.jit, stored, **options) for cls in BOTH[flavour])
     same(ours, theirs, 1e-4 if "bfloat16" not in f"{dtype} {options}" else 0.2)
 
 
-@pytest.mark.parametrize("flavour", BOTH)
+@pytest.mark.parametrize("flavour", list(BOTH))
 def test_a_mean_far_from_zero(flavour):
     """Flax takes the variance as a difference of squares."""
     x = tensor(64, 6, offset=1e4)
@@ -77,7 +77,7 @@ def test_a_mean_far_from_zero(flavour):
     assert ours < 2e-6 < 1e-2 < theirs
 
 
-@pytest.mark.parametrize("flavour", BOTH)
+@pytest.mark.parametrize("flavour", list(BOTH))
 def test_activation_and_residual(flavour):
     x, residual = tensor(6, 5, 4), tensor(6, 5, 4, seed=2)
     theirs, ours = BOTH[flavour]
@@ -91,7 +91,7 @@ def test_activation_and_residual(flavour):
     same(found, flax.linen.relu(right + residual))
 
 
-@pytest.mark.parametrize("flavour", BOTH)
+@pytest.mark.parametrize("flavour", list(BOTH))
 def test_what_is_left_to_flax(flavour, monkeypatch):
     """A mask, with an activation behind it; and what has no use_running_average is Flax's error."""
     theirs, ours = BOTH[flavour]

@@ -18,7 +18,7 @@ import bnorm.jax  # noqa: E402
 import jax.experimental  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 
-enable_x64 = getattr(jax, "enable_x64", None) or jax.experimental.enable_x64  # its name before JAX 0.8
+enable_x64 = jax.enable_x64 if hasattr(jax, "enable_x64") else jax.experimental.enable_x64  # before JAX 0.8
 
 SHAPES = {2: (8, 6), 3: (4, 5, 6), 4: (4, 5, 3, 6), 5: (2, 3, 2, 5, 6)}
 ACTIVATIONS = {
@@ -106,7 +106,7 @@ def test_bits_are_those_of_the_library(layout, axis, dtype):
         bnorm.infer(x, beta, gamma, gamma, beta, layout=layout, residual=residual, activation="relu"))
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS, ids=str)
+@pytest.mark.parametrize("activation", list(ACTIVATIONS), ids=str)
 @pytest.mark.parametrize("with_residual", [False, True])
 @pytest.mark.parametrize("training", [False, True])
 def test_activations(activation, with_residual, training):
