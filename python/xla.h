@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <new>
 
 namespace xla
 {
@@ -261,15 +262,16 @@ inline size_t num_threads(const CallFrame &frame)
     return known && threads > 1 ? static_cast<size_t>(threads) : 1;
 }
 
-inline void run_on_xla(void *context, size_t tasks, bnorm_task *task, void *argument)
+/* The library is C, through which nothing may be thrown. */
+inline void run_on_xla(void *context, size_t tasks, bnorm_task *task, void *argument) noexcept
 {
     const CallFrame &frame = *static_cast<const CallFrame *>(context);
     const auto job = std::make_shared<Job>(tasks, task, argument);
     const size_t helpers = std::min(tasks, num_threads(frame)) - 1;
     for (size_t i = 0; i < helpers; i++) {
-        auto *data = new std::shared_ptr<Job>(job);
+        auto *data = new (std::nothrow) std::shared_ptr<Job>(job);
         Schedule schedule = { sizeof(schedule), nullptr, frame.context, help, data };
-        if (!succeeds(frame, frame.api->schedule(&schedule))) {
+        if (!data || !succeeds(frame, frame.api->schedule(&schedule))) {
             delete data;
             break;
         }
