@@ -14,8 +14,6 @@
 #include <atomic>
 #include <cstdint>
 #include <cstring>
-#include <memory>
-#include <new>
 
 namespace xla
 {
@@ -212,16 +210,18 @@ template <void (*body)(const CallFrame &)> Failure handle(CallFrame *frame)
 // ---- Threads ----
 
 /* The tasks of one call. XLA's threads may all be busy, even with calls that wait for each other: whoever comes takes
- * the next task, and a thread that comes late finds none left, when the call may long have returned. */
+ * the next task, and a thread that comes late finds none left, when the call may long have returned. So the last one
+ * that knows the job deletes it. */
 class Job
 {
     bnorm_task *const task;
     void *const argument;
     const size_t tasks;
-    std::atomic<size_t> begun = 0, finished = 0;
+    std::atomic<size_t> begun = 0, finished = 0, holders;
 
 public:
-    Job(size_t count, bnorm_task *function, void *data) : task(function), argument(data), tasks(count)
+    Job(size_t count, bnorm_task *function, void *data, size_t threads)
+        : task(function), argument(data), tasks(count), holders(threads)
     {
     }
     void work()
@@ -237,12 +237,18 @@ public:
         for (size_t done; (done = finished.load(std::memory_order_acquire)) < tasks;)
             finished.wait(done, std::memory_order_acquire);
     }
+    void leave()
+    {
+        if (holders.fetch_sub(1, std::memory_order_acq_rel) == 1)
+            delete this;
+    }
 };
 
 inline void help(void *data)
 {
-    const std::unique_ptr<std::shared_ptr<Job>> job(static_cast<std::shared_ptr<Job> *>(data));
-    (*job)->work();
+    Job *job = static_cast<Job *>(data);
+    job->work();
+    job->leave();
 }
 
 inline bool succeeds(const CallFrame &frame, Failure failed)
@@ -266,18 +272,16 @@ inline size_t num_threads(const CallFrame &frame)
 inline void run_on_xla(void *context, size_t tasks, bnorm_task *task, void *argument) noexcept
 {
     const CallFrame &frame = *static_cast<const CallFrame *>(context);
-    const auto job = std::make_shared<Job>(tasks, task, argument);
-    const size_t helpers = std::min(tasks, num_threads(frame)) - 1;
-    for (size_t i = 0; i < helpers; i++) {
-        auto *data = new (std::nothrow) std::shared_ptr<Job>(job);
-        Schedule schedule = { sizeof(schedule), nullptr, frame.context, help, data };
-        if (!data || !succeeds(frame, frame.api->schedule(&schedule))) {
-            delete data;
-            break;
-        }
+    const size_t threads = std::min(tasks, num_threads(frame));
+    Job *job = new Job(tasks, task, argument, threads);
+    for (size_t i = 1; i < threads; i++) {
+        Schedule schedule = { sizeof(schedule), nullptr, frame.context, help, job };
+        if (!succeeds(frame, frame.api->schedule(&schedule)))
+            job->leave();
     }
     job->work();
     job->wait();
+    job->leave();
 }
 
 /* Valid as long as the frame. */
