@@ -22,8 +22,10 @@ git init -q "$tree/bnorm"
 git ls-files -z --cached --others --exclude-standard | tar -c --null -T - --ignore-failed-read | tar -x -C "$tree/bnorm"
 git -C "$tree/bnorm" add -A
 git -C "$tree/bnorm" -c user.name=bnorm -c user.email= commit -qm 'as outside'
-# What pip reaches outside, it must reach from there.
-[[ -z ${PIP_CERT-} ]] || install -D -m 644 "$PIP_CERT" "$tree$PIP_CERT"
+if [[ ${PIP_CERT-} ]]; then # what pip reaches outside, it must reach from there
+    cp "$PIP_CERT" "$tree/etc/outside.pem"
+    PIP_CERT=/etc/outside.pem
+fi
 for name in TESTS ISAS BNORM_DIGESTS BNORM_BENCH_PAGES BNORM_BENCH_ROUNDS http_proxy https_proxy "${!PIP_@}"; do
     [[ ! -v $name ]] || kept+=("$name=${!name}")
 done
