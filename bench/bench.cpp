@@ -4,15 +4,19 @@
 // measured in turns (measure.h); Google Benchmark chooses among the rows and writes the report, and its own timing loop
 // (--benchmark_min_time) is not used. In the environment: BNORM_BENCH_PAGES=small or huge, BNORM_BENCH_ROUNDS=9.
 #include <algorithm>
+#include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <fstream>
 #include <map>
+#include <memory>
 #include <set>
 #include <string>
 #include <vector>
 
 #include <benchmark/benchmark.h>
 
+#include "accuracy.h"
 #include "bnorm/bnorm.h"
 #include "build.h"
 #include "pool.h"
@@ -35,22 +39,29 @@ size_t last_level_cache()
     return size;
 }
 
+volatile std::sig_atomic_t interrupted = 0;
+
+// What is measured by then is reported; a second Ctrl-C ends the process.
+void stop_early(int)
+{
+    interrupted = 1;
+    std::signal(SIGINT, SIG_DFL);
+}
+
 // Runs rows for Google Benchmark: at first only to see which ones are wanted, then in earnest.
 class runner
 {
 public:
-    explicit runner(::session &session) : session(session)
+    const std::set<const row *> &wanted_rows() const
     {
+        return wanted;
     }
 
-    size_t wanted_count() const
+    // Measures from now on.
+    void start(::session &with)
     {
-        return wanted.size();
-    }
-
-    void start()
-    {
-        measuring = true;
+        session = &with;
+        started = std::chrono::steady_clock::now();
     }
 
     bool any_failed() const
@@ -60,10 +71,14 @@ public:
 
     void run(benchmark::State &state, const row &row)
     {
-        if (!measuring) {
+        if (!session) {
             wanted.insert(&row);
             for (auto _ : state)
                 state.SetIterationTime(1);
+            return;
+        }
+        if (interrupted && !results.count(&row)) {
+            state.SkipWithError("interrupted");
             return;
         }
         if (!results.count(&row))
@@ -82,17 +97,20 @@ private:
         for (const ::row *other : wanted)
             if (other->is_beside(row))
                 beside.push_back(other);
-        const std::vector<result> measured = session.measure(beside);
+        const std::vector<result> measured = session->measure(beside);
         for (size_t i = 0; i < beside.size(); i++) {
             results[beside[i]] = measured[i];
             print(*beside[i], measured[i]);
         }
     }
 
-    // A line for each row, as it is done.
+    // A line for each row, as it is done, with the minutes left if the others take as long.
     void print(const row &row, const result &r)
     {
-        std::printf("[%4zu/%zu] %-62s", ++done, wanted.size(), row.name().c_str());
+        const std::chrono::duration<double, std::ratio<60>> passed = std::chrono::steady_clock::now() - started;
+        done++;
+        const double left = passed.count() / static_cast<double>(done) * static_cast<double>(wanted.size() - done);
+        std::printf("[%4zu/%zu, %3.0f min left] %-62s", done, wanted.size(), left, row.name().c_str());
         if (r.error.empty())
             std::printf(" %6.1f GB/s +-%2.0f %% %5.2f of a copy, %.2f of the limit\n",
                         static_cast<double>(row.bytes()) / r.seconds / 1e9, r.spread * 50, r.copy, r.limit);
@@ -115,9 +133,10 @@ private:
                        std::to_string(row.shape->points));
     }
 
-    ::session &session;
-    bool measuring = false, failed = false;
+    ::session *session = nullptr; // until it measures
+    bool failed = false;
     size_t done = 0;
+    std::chrono::steady_clock::time_point started;
     std::set<const row *> wanted; // elements of one vector, so in its order
     std::map<const row *, result> results;
 };
@@ -170,6 +189,7 @@ void add_context(const std::string &arguments, const tensors &memory)
 // In a process of its own.
 void serve_avx2_rows(int socket, const std::vector<layer> &layers)
 {
+    std::signal(SIGINT, SIG_IGN); // the process that asks tells when to end
     dnnl::set_max_cpu_isa(dnnl::cpu_isa::avx2);
     const std::vector<int> cpus = usable_cpus();
     keep_openmp_on(cpus);
@@ -210,15 +230,7 @@ int main(int argc, char **argv)
 #endif
     thread_pool pool(cpus);
     const std::vector<row> rows = all_rows(layers, pool.executor().width);
-    size_t largest = 0;
-    for (const row &row : rows)
-        largest = std::max(largest, padded_elements(row));
-
-    session session(largest, pool.executor());
-#ifdef BENCH_ONEDNN
-    session.take(&peer);
-#endif
-    runner runner(session);
+    runner runner;
     for (const row &row : rows)
         benchmark::RegisterBenchmark(row.name().c_str(), [&](benchmark::State &state) { runner.run(state, row); })
             ->Iterations(1)
@@ -226,10 +238,20 @@ int main(int argc, char **argv)
 
     silent_reporter silent;
     const size_t matching = benchmark::RunSpecifiedBenchmarks(&silent);
-    if (!runner.wanted_count())
+    if (runner.wanted_rows().empty())
         return matching == 0; // --benchmark_list_tests has listed them
+    size_t largest = 0;
+    for (const row *row : runner.wanted_rows())
+        largest = std::max(largest, padded_elements(*row));
+    session session(largest, pool.executor());
+#ifdef BENCH_ONEDNN
+    session.take(&peer);
+#endif
     add_context(arguments, session.memory());
-    runner.start();
+    for (const auto &[name, value] : accuracy(pool.executor()).measure())
+        benchmark::AddCustomContext(name, value);
+    std::signal(SIGINT, stop_early);
+    runner.start(session);
     benchmark::RunSpecifiedBenchmarks(&silent);
-    return runner.any_failed();
+    return interrupted ? 128 + SIGINT : runner.any_failed();
 }

@@ -62,15 +62,15 @@ inline size_t huge_kibibytes()
     return 0;
 }
 
-// Allocated once: x and dy with values, y without.
+// Allocated once: x, about an offset, and dy with values, y without.
 class tensors
 {
 public:
-    explicit tensors(size_t count)
+    explicit tensors(size_t count, float offset = 0.5f)
         : count(count), x_memory(allocate(count)), dy_memory(allocate(count)), y_memory(allocate(count))
     {
         for (size_t i = 0; i < count; i++) {
-            x_memory.get()[i] = 0.5f + coarse(noise(i));
+            x_memory.get()[i] = offset + coarse(noise(i));
             dy_memory.get()[i] = coarse(noise(~i));
             y_memory.get()[i] = 0; // its pages are there from now on
         }

@@ -12,7 +12,7 @@ def read_rows(benchmarks):
     """Results by (op, layout, dtype, shape, isa, threads), medians of the repetitions; None for a failure."""
     runs = {}
     for run in benchmarks:
-        if run["run_type"] == "iteration":
+        if run["run_type"] == "iteration" and run.get("error_message") != "interrupted":
             runs.setdefault(tuple(run["name"].split("/")[:6]), []).append(run)
 
     rows = {}
@@ -20,6 +20,7 @@ def read_rows(benchmarks):
         failed = any(run.get("error_occurred") for run in repetitions)
         rows[key] = None if failed else {
             "speed": statistics.median(run["bytes_per_second"] for run in repetitions) / 1e9,
+            "bytes": round(repetitions[0]["bytes_per_second"] * repetitions[0]["real_time"] / 1e9),
             "copy": statistics.median(run["copy"] for run in repetitions),
             "limit": statistics.median(run["limit"] for run in repetitions),
             "spread": statistics.median(run["spread"] for run in repetitions),

@@ -163,11 +163,12 @@ constexpr bool has_onednn = true;
 constexpr bool has_onednn = false;
 #endif
 
-// oneDNN held to AVX2 beside our AVX2, where both have more: in floats, with the blocks that it has loops for then.
+// oneDNN held to AVX2 beside our AVX2, where both have more: in floats, with the blocks that it has loops for then. Not
+// for the tensors of all sizes, of which the other process would need its own.
 inline std::vector<row> avx2_rows(const layer &shape, call call, size_t threads)
 {
     std::vector<row> rows;
-    if (!has_onednn || !has_avx512())
+    if (!has_onednn || !has_avx512() || shape.name.rfind("size.", 0) == 0)
         return rows;
     for (row row : plain_rows(shape, call, threads, { { BNORM_DTYPE_F32, { "onednn-avx2", "avx2" } } })) {
         const bool blocked = row.block == 16 && row.layout != "nhwc";
