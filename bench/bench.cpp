@@ -211,13 +211,31 @@ void serve_avx2_rows(int socket, const std::vector<layer> &layers)
 }
 #endif
 
+// Without arguments, as on a machine that has nothing but this program: some of all, in minutes, kept in a file.
+std::vector<std::string> arguments_alone()
+{
+    return { "--benchmark_filter=^(infer|train|backward)/n(chw|hwc)/f32/(size\\.(1k|16k|256k|4m|64m)|resnet50\\.(conv1|"
+             "stage[1-4]b)|mobilenet_v2\\.(expand1|expand3|head))/",
+             "--benchmark_out=bnorm-results.json", "--benchmark_out_format=json" };
+}
+
 } // namespace
 
 int main(int argc, char **argv)
 {
+    std::vector<std::string> given(argv + 1, argv + argc);
+    const bool alone = given.empty();
+    if (alone)
+        given = arguments_alone();
     std::string arguments;
-    for (int i = 1; i < argc; i++)
-        arguments += std::string(i > 1 ? " " : "") + argv[i];
+    std::vector<char *> pointers = { argv[0] };
+    for (std::string &argument : given) {
+        arguments += (arguments.empty() ? "" : " ") + argument;
+        pointers.push_back(argument.data());
+    }
+    argc = static_cast<int>(pointers.size());
+    pointers.push_back(nullptr);
+    argv = pointers.data();
     benchmark::Initialize(&argc, argv);
     if (benchmark::ReportUnrecognizedArguments(argc, argv))
         return 1;
@@ -253,5 +271,7 @@ int main(int argc, char **argv)
     std::signal(SIGINT, stop_early);
     runner.start(session);
     benchmark::RunSpecifiedBenchmarks(&silent);
+    if (alone)
+        std::printf("\nbnorm-results.json has the results. bnorm collects those of many machines: send it in.\n");
     return interrupted ? 128 + SIGINT : runner.any_failed();
 }

@@ -1,8 +1,18 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# ./run report [--quick] [JSON]: measures beside oneDNN, and makes one page of the results: build/report.html; or of a file
-# that is there.
+# ./run report [--quick | JSON | --check]: measures beside oneDNN, and makes one page of the results: build/report.html; or of
+# a file that is there; or of those that are kept, which a browser then tries.
 source "$(dirname "$0")/../run"
+
+if [[ ${1-} == --check ]]; then
+    need python3-matplotlib python3-selenium chromium chromium-driver
+    for file in bench/results/*.json; do
+        python3 bench/page.py "$file" build/report.html
+        job python3 tests/page.py build/report.html build
+    done
+    summary
+    exit
+fi
 
 json='' rounds=9 best=$(expected_isas | head -n 1) threads=t$(nproc)/
 some='/f32/(size|resnet50|mobilenet_v2|densenet121|efficientnet_b0|unet3d|audio|points|tabular)\.[a-z0-9_]+'

@@ -20,7 +20,8 @@ ids = re.findall(r'\bid="?([^\s">]+)', text)
 check(len(ids) == len(set(ids)), "names of elements are their own", "some are there twice")
 
 options = webdriver.ChromeOptions()
-for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1100,900"):
+for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+                 "--window-size=1100,900"):
     options.add_argument(argument)
 options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
 browser = webdriver.Chrome(options=options)
