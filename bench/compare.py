@@ -6,6 +6,7 @@ Two files of one CPU are before and after: what changed beyond noise. Others are
 """
 
 import json
+import math
 import sys
 
 from report import geometric_mean, isas_of, number, read_rows, table
@@ -29,13 +30,20 @@ def print_machine(name, path, context):
 # ---- Before and after ----
 
 def change(before, after):
-    """How many times as fast, each beside the copy of its own run, so that what else the machine did counts less."""
-    return after["copy"] / before["copy"]
+    """How many times as fast: by itself, or beside the copy of its own run, whichever is less of a change."""
+    return min((after[key] / before[key] for key in ("speed", "copy")), key=lambda times: abs(math.log(times)))
 
 
-def is_noise(before, after):
-    """A change is one that is larger than what the rounds of both runs differed by, together."""
-    noise = (1 + before["spread"]) * (1 + after["spread"])
+def floor_of(before, after):
+    """What 19 of 20 rows of others, which no commit of ours changes, differ by from run to run; a factor."""
+    others = sorted(abs(math.log(change(before[key], after[key]))) for key in before
+                    if key in after and key[4] in ("naive", "onednn"))
+    return math.exp(others[len(others) * 19 // 20]) if len(others) >= 20 else 1
+
+
+def is_noise(before, after, floor):
+    """A change is larger than what the rounds of both runs differed by, together, and than what others' rows do."""
+    noise = max(floor, (1 + before["spread"]) * (1 + after["spread"]))
     return 1 / noise <= change(before, after) <= noise
 
 
@@ -44,24 +52,24 @@ def print_changes(before, after):
     common = [key for key in before if key in after]
     if not common:
         sys.exit("these files have no row in common")
-    groups, changed = {}, []
+    groups, changed, floor = {}, [], floor_of(before, after)
     for key in common:
         op, layout, dtype, shape, isa, threads = key
         pair = before[key], after[key]
         groups.setdefault((op, layout, dtype, isa, threads), []).append(pair)
-        if not is_noise(*pair):
+        if not is_noise(*pair, floor):
             changed.append((change(*pair), key, pair))
-    drift = geometric_mean([change(*pair)**-1 * pair[1]["speed"] / pair[0]["speed"] for pairs in groups.values() for pair in pairs])
-    print(f"\nSpeeds are taken beside the copy of the same run. Copies were {drift:.2f} times as fast afterwards.\n")
+    print(f"\nSpeeds by themselves, or beside the copy of the same run, whichever changed less. Of rows that no commit changes, 19 of 20 "
+          f"differed by less than a factor of {floor:.2f}; less is noise.\n")
     table(["", "rows", "after / before", "faster", "slower"],
           [[" ".join(group), str(len(pairs)), number(geometric_mean([change(*pair) for pair in pairs]), 3),
-            str(sum(change(*pair) > 1 and not is_noise(*pair) for pair in pairs)),
-            str(sum(change(*pair) < 1 and not is_noise(*pair) for pair in pairs))] for group, pairs in groups.items()], 1)
+            str(sum(change(*pair) > 1 and not is_noise(*pair, floor) for pair in pairs)),
+            str(sum(change(*pair) < 1 and not is_noise(*pair, floor) for pair in pairs))] for group, pairs in groups.items()], 1)
     if not changed:
         print(f"None of {len(common)} rows changed beyond noise.")
         return
     print(f"{len(changed)} of {len(common)} rows changed beyond noise:\n")
-    table(["row", "before, GB/s", "after", "after / before", "noise"],
+    table(["row", "before, GB/s", "after", "after / before", "spread"],
           [["/".join(key), number(pair[0]["speed"], 1), number(pair[1]["speed"], 1), number(times, 2),
             number(pair[0]["spread"] + pair[1]["spread"], 2)] for times, key, pair in sorted(changed)], 1)
 
