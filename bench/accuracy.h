@@ -6,8 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
-#include <functional>
+#include <cstdio>
 #include <map>
 #include <string>
 #include <utility>
@@ -27,7 +26,7 @@ public:
     {
     }
 
-    // By name, as in "error.bnorm.nhwc.1e+04" and "bits.bnorm.nhwc", which are "same" or "differ".
+    // By name, as in "error.bnorm.nhwc.10000" and "bits.bnorm.nhwc", which are "same" or "differ".
     std::map<std::string, std::string> measure()
     {
         std::map<std::string, std::string> found;

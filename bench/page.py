@@ -75,7 +75,7 @@ def axes(columns, rows=1, height=3.0):
 
 
 def svg(figure, legend_of=None):
-    """The figure's text, to be part of a page, where names must differ from those of other figures."""
+    """The figure's text, to be part of a page."""
     if legend_of:
         handles, labels = legend_of.get_legend_handles_labels()
         figure.legend(handles, labels, loc="upper right", ncols=len(labels), frameon=False)
@@ -83,12 +83,7 @@ def svg(figure, legend_of=None):
     text = io.StringIO()
     figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     plot.close(figure)
-    svg.count += 1
-    text = text.getvalue()[text.getvalue().index("<svg"):]
-    return re.sub(r'(id="|href="#|url\(#)', rf"\g<1>s{svg.count}-", text)
-
-
-svg.count = 0
+    return text.getvalue()[text.getvalue().index("<svg"):]
 
 
 def networks(results):
@@ -164,7 +159,7 @@ def accuracy(results):
 def bars(results, groups, values, unit):
     """Bars by operation and layout: values(label, op, layout) of each label."""
     figure, panels = axes(3, height=2.6)
-    layouts = [layout for layout in dict.fromkeys(key[1] for key in results.rows)]
+    layouts = list(dict.fromkeys(key[1] for key in results.rows))
     for axis, (op, title) in zip(panels, OPERATIONS.items()):
         for i, label in enumerate(groups):
             at = [j + (i - (len(groups) - 1) / 2) * 0.8 / len(groups) for j in range(len(layouts))]
@@ -213,16 +208,17 @@ def table(results):
 
 
 def headline(results):
-    """The sentence that README has, too."""
+    """What the page begins with."""
     said = []
     for op, name in OPERATIONS.items():
         times, rows = results.ratio("onednn", op=op, network="resnet50")
         if rows:
             said.append(f"{times:.2f} times as fast in {name}")
     limits = [row["limit"] for row in results.chosen(results.best, network="resnet50").values() if row["cold"]]
-    limit = f"{', and' * bool(said)} at {geometric_mean(limits):.0%} of what the machine can move" if limits else ""
-    beside = f" beside oneDNN {results.context['onednn']}" if said else ""
-    return f"On the batch norms of ResNet-50, bnorm{beside} is {', '.join(said)}{limit}."
+    if limits:
+        said.append(f"{'and ' * bool(said)}at {geometric_mean(limits):.0%} of what the machine can move")
+    beside = f" beside oneDNN {results.context['onednn']}" if "onednn" in results.context else ""
+    return f"On the batch norms of ResNet-50, bnorm{beside} is {', '.join(said)}."
 
 
 SECTIONS = [
@@ -244,8 +240,10 @@ def main():
              f"<p class=soft>{html.escape(context['cpu'])}, {context['num_cpus']} CPUs, {context['pages']}; bnorm "
              f"{context['bnorm_version']} at {context['bnorm_commit']}, {context['compiler']}; {context['date'][:10]}. GB/s count each "
              "tensor once, read or written.</p>"]
-    for title, draw, words in SECTIONS:
-        parts.append(f"<h2>{title}</h2>\n<p class=soft>{words}</p>\n<div class=chart>{draw(results)}</div>")
+    for i, (title, draw, words) in enumerate(SECTIONS):
+        # Names of elements must differ from those of other figures.
+        figure = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>s{i}-", draw(results))
+        parts.append(f"<h2>{title}</h2>\n<p class=soft>{words}</p>\n<div class=chart>{figure}</div>")
     parts.append('<h2>All rows</h2>\n<p><input id=filter type=search placeholder="Filter: words that a row has; -word: has not" '
                  f'aria-label="Filter"> <span id=count class=soft></span></p>\n<div id=rows class=wide>{table(results)}</div>')
     parts.append("<h2>How it was measured</h2>\n<p>Rows that are compared take turns, and each is the median of "

@@ -7,7 +7,8 @@ filter='' json=build/bench.json packages=("${build_packages[@]}" libbenchmark-de
 peers=0 built=$PWD/build/peers/prefix usual='/f32/(resnet50|mobilenet_v2)\.'
 while (($#)); do
     case $1 in
-    --peers) peers=1 usual='/(onednn(-avx2)?|avx2|avx512|neon)/' ;;
+    # Every set but that of all sizes, whose largest takes gigabytes.
+    --peers) peers=1 usual='/[^s/][a-z0-9_]*\.[a-z0-9_]+/(onednn(-avx2)?|avx2|avx512|neon)/' ;;
     -D*) options+=("$1") ;;
     --filter) filter=${2:?--filter needs a regular expression}; shift ;;
     --json) json=$(cd "$called_from" && realpath -m "${2:?--json needs a file}"); shift ;;

@@ -6,6 +6,10 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 
+def conv(features, size, stride=1):
+    return nn.Conv(features, (size, size), stride, use_bias=False)
+
+
 class ResNet50(nn.Module):
     """He et al. 2016, with 10 classes."""
 
@@ -13,8 +17,6 @@ class ResNet50(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        def conv(features, size, stride=1):
-            return nn.Conv(features, (size, size), stride, use_bias=False)
         x = self.norm(conv(64, 7, 2)(x), "relu")
         x = nn.max_pool(x, (3, 3), (2, 2), "SAME")
         for stage, blocks in enumerate((3, 4, 6, 3)):
@@ -34,8 +36,6 @@ class DenseNet121(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        def conv(features, size, stride=1):
-            return nn.Conv(features, (size, size), stride, use_bias=False)
         x = nn.max_pool(self.norm(conv(64, 7, 2)(x), "relu"), (3, 3), (2, 2), "SAME")
         for stage, layers in enumerate((6, 12, 24, 16)):
             if stage:

@@ -52,9 +52,14 @@ def _batch_norm(options: Options, x: Array, gamma: Optional[Array], beta: Option
     return _reference.activate(options.activation, y), *statistics
 
 
+def _array(values: Any) -> Optional[Array]:
+    """None stays None; asarray() takes its time even for what is one already."""
+    return values if values is None or isinstance(values, jax.Array) else jnp.asarray(values)
+
+
 def _call(training: bool, x: Array, axis: int, epsilon: float, activation: Optional[Activation], dtype: Any,
           residual: Optional[Array], **per_channel: Optional[Array]) -> Tuple[Array, Array, Array]:
-    x = jnp.asarray(x)
+    x = _array(x)
     if not jnp.issubdtype(x.dtype, jnp.floating):
         raise TypeError(f"x: {x.dtype} is not a type of floats")
     if not -x.ndim <= axis < x.ndim:
@@ -66,7 +71,7 @@ def _call(training: bool, x: Array, axis: int, epsilon: float, activation: Optio
         raise ValueError(f"residual: {jnp.shape(residual)} for an x of {x.shape}")
     options = Options(training, axis % x.ndim, float(epsilon), _checked(_abi.activation_of(activation), float(epsilon)),
                       jnp.dtype(x.dtype if dtype is None else dtype))
-    return _batch_norm(options, x, *(None if a is None else jnp.asarray(a) for a in (*per_channel.values(), residual)))
+    return _batch_norm(options, x, *map(_array, (*per_channel.values(), residual)))
 
 
 def train(x: Array, gamma: Optional[Array] = None, beta: Optional[Array] = None, *, residual: Optional[Array] = None,
