@@ -27,7 +27,7 @@ need() {
     ((${#missing[@]})) || return 0
     may_install "${missing[@]}" || return
     ((EUID == 0)) || as_root=(sudo)
-    as_root+=(env DEBIAN_FRONTEND=noninteractive)
+    as_root+=(flock -o /var/lib/dpkg env DEBIAN_FRONTEND=noninteractive) # apt does not wait for another of itself
     for package in "${missing[@]}"; do
         [[ $package != *:* ]] || "${as_root[@]}" dpkg --add-architecture "${package#*:}"
     done
