@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What no row shows: how far training's y is from the reference when values lie around an offset, for each that is
+// What no row shows: how far training's y is from the reference on each class of input of the tests, for each that is
 // compared, and whether its bits depend on the number of threads.
 #ifndef BENCH_ACCURACY_H
 #define BENCH_ACCURACY_H
@@ -7,54 +7,82 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <cstring>
 #include <map>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "bnorm/bnorm.h"
+#include "python_peer.h"
 #include "reference.h"
 #include "workload.h"
 #ifdef BENCH_ONEDNN
-#include "onednn.h"
+#include "onednn_peer.h"
 #endif
+
+extern "C" {
+#include "tests/inputs.h"
+}
 
 class accuracy
 {
 public:
-    explicit accuracy(const bnorm_executor &executor) : executor(executor)
+    accuracy(const bnorm_executor &executor, python_peer *pytorch) : executor(executor), pytorch(pytorch)
     {
     }
 
-    // By name, as in "error.bnorm.nhwc.10000" and "bits.bnorm.nhwc", which are "same" or "differ".
+    // By name, as in "error.bnorm.nhwc.offset_1e4" and "bits.bnorm.nhwc", which are "same" or "differ".
     std::map<std::string, std::string> measure()
     {
         std::map<std::string, std::string> found;
-        for (const double offset : { 0.0, 1e2, 1e4, 1e6 }) {
-            tensors buffers(images.elements(), static_cast<float>(offset));
-            for (const auto &[layout, block] : { std::pair("nchw", size_t{ 1 }), std::pair("nhwc", images.channels) })
+        for (int i = 0; i < INPUT_COUNT; i++)
+            for (const auto &[layout, block] : { std::pair("nchw", size_t{ 1 }), std::pair("nhwc", images.channels) }) {
+                const std::string input = input_name(static_cast<input_class>(i));
+                fill(static_cast<input_class>(i), block);
                 for (const std::string &name : names()) {
-                    const std::vector<float> serial = train(name, block, buffers, nullptr);
-                    char key[64], value[32];
-                    std::snprintf(key, sizeof(key), "error.%s.%s.%g", name.c_str(), layout, offset);
-                    std::snprintf(value, sizeof(value), "%.1e", error(block, buffers, serial));
-                    found[key] = value;
+                    const std::vector<float> serial = train(name, layout, block, 1);
+                    char value[32];
+                    std::snprintf(value, sizeof(value), "%.1e", error(block, serial));
+                    found["error." + name + '.' + layout + '.' + input] = value;
                     if (executor.width > 1)
                         note_bits(found["bits." + name + '.' + layout],
-                                  serial == train(name, block, buffers, &executor));
+                                  are_same(serial, train(name, layout, block, executor.width)));
                 }
-        }
+            }
+        if (pytorch)
+            pytorch->forget();
         return found;
     }
 
 private:
-    static std::vector<std::string> names()
+    std::vector<std::string> names() const
     {
+        std::vector<std::string> all = { "naive", "bnorm" };
 #ifdef BENCH_ONEDNN
-        return { "naive", "onednn", "bnorm" };
-#else
-        return { "naive", "bnorm" };
+        all.push_back("onednn");
 #endif
+        if (pytorch)
+            all.push_back("pytorch");
+        return all;
+    }
+
+    void fill(input_class input, size_t block)
+    {
+        std::vector<float> planes(images.elements());
+        input_fill(input, planes.data(), images.batch, images.channels, images.points, 1);
+        for (size_t i = 0; i < planes.size(); i++) {
+            const size_t point = i % images.points, channel = i / images.points % images.channels;
+            const size_t image = i / images.points / images.channels;
+            buffers.x()[block == 1 ? i : (image * images.points + point) * block + channel] = planes[i];
+        }
+        if (pytorch)
+            pytorch->forget();
+    }
+
+    static bool are_same(const std::vector<float> &one, const std::vector<float> &other)
+    {
+        return std::memcmp(one.data(), other.data(), one.size() * sizeof(float)) == 0;
     }
 
     static void note_bits(std::string &known, bool same)
@@ -63,23 +91,28 @@ private:
             known = same ? "same" : "differ";
     }
 
-    std::vector<float> train(const std::string &name, size_t block, tensors &buffers, const bnorm_executor *on) const
+    std::vector<float> train(const std::string &name, const std::string &layout, size_t block, size_t threads)
     {
         const operation op = { call::train, &epilogues[0] };
-        batch_norm norm(images, block, BNORM_DTYPE_F32, on);
+        batch_norm norm(images, block, BNORM_DTYPE_F32, threads > 1 ? &executor : nullptr);
         if (name == "naive")
             norm.run_naive(op, buffers.x(), buffers.dy(), buffers.y());
+        else if (name == "bnorm")
+            norm.run(op, buffers.x(), buffers.dy(), buffers.y());
 #ifdef BENCH_ONEDNN
         else if (name == "onednn")
-            onednn_batch_norm(op, norm, buffers, on ? on->width : 1).run();
+            onednn_batch_norm(op, norm, buffers, threads).run();
 #endif
+        else if (const row row = { op, layout, block, &images, name, threads };
+                 pytorch->compute(row, norm, buffers).empty())
+            pytorch->store(row, norm, buffers);
         else
-            norm.run(op, buffers.x(), buffers.dy(), buffers.y());
+            return std::vector<float>(images.elements(), NAN);
         return { buffers.y(), buffers.y() + images.elements() };
     }
 
-    // The largest; infinite where there are NaNs.
-    static double error(size_t block, const tensors &buffers, const std::vector<float> &y)
+    // The largest, relative to values above 1; infinite where there is no number and should be one, or the other way.
+    double error(size_t block, const std::vector<float> &y) const
     {
         const batch_norm norm(images, block, BNORM_DTYPE_F32, nullptr);
         const statistics given = batch_statistics(norm, buffers.x());
@@ -88,15 +121,18 @@ private:
             for (size_t i = start, c = channel; c < channel + block; i++, c++) {
                 const double rstd = 1 / std::sqrt(given.var[c] + batch_norm::epsilon);
                 const double want = (buffers.x()[i] - given.mean[c]) * rstd * norm.gamma[c] + norm.beta[c];
-                const double off = std::abs(y[i] - want);
-                largest = std::isnan(off) ? INFINITY : std::max(largest, off);
+                const double off = std::abs(y[i] - want) / std::max(1.0, std::abs(want));
+                if (!std::isnan(want) || !std::isnan(y[i]))
+                    largest = off <= largest ? largest : std::isnan(off) ? INFINITY : off;
             }
         });
         return largest;
     }
 
-    static inline const layer images = { "accuracy", 8, 64, 784 };
+    static inline const layer images = { "images", 8, 64, 784 };
+    tensors buffers{ images.elements() };
     const bnorm_executor executor;
+    python_peer *const pytorch; // or NULL
 };
 
 #endif

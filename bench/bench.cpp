@@ -2,7 +2,8 @@
 // bnorm-bench: every operation x layout x shape x ISA x thread count as a row of Google Benchmark, named
 // op/layout/dtype/shape/isa/threads. Rows that differ in the ISA alone are checked against the reference and then
 // measured in turns (measure.h); Google Benchmark chooses among the rows and writes the report, and its own timing loop
-// (--benchmark_min_time) is not used. In the environment: BNORM_BENCH_PAGES=small or huge, BNORM_BENCH_ROUNDS=9.
+// (--benchmark_min_time) is not used. In the environment: BNORM_BENCH_ROUNDS=9, and BNORM_BENCH_PEERS, the command that
+// starts python_peer.py. Without arguments it measures some of all, in minutes, and keeps it in a file.
 #include <algorithm>
 #include <chrono>
 #include <csignal>
@@ -15,6 +16,9 @@
 #include <vector>
 
 #include <benchmark/benchmark.h>
+#ifndef _WIN32
+#include <unistd.h>
+#endif
 
 #include "accuracy.h"
 #include "bnorm/bnorm.h"
@@ -39,7 +43,29 @@ size_t last_level_cache()
     return size;
 }
 
+// Elements of the largest tensor, in small pages or in huge ones.
+size_t largest_of(const std::set<const row *> &rows, bool huge)
+{
+    size_t largest = 0;
+    for (const row *row : rows)
+        if (row->in_huge_pages() == huge)
+            largest = std::max(largest, padded_elements(*row));
+    return largest;
+}
+
 volatile std::sig_atomic_t interrupted = 0;
+
+// Shapes of which three tensors fit half of the memory.
+std::vector<layer> fitting_layers()
+{
+    std::vector<layer> layers = parse_layers(shapes_csv);
+#ifdef _SC_PHYS_PAGES
+    const size_t memory = static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(sysconf(_SC_PAGESIZE));
+    const auto too_large = [memory](const layer &l) { return l.elements() > memory / (2 * 3 * sizeof(float)); };
+    layers.erase(std::remove_if(layers.begin(), layers.end(), too_large), layers.end());
+#endif
+    return layers;
+}
 
 // What is measured by then is reported; a second Ctrl-C ends the process.
 void stop_early(int)
@@ -127,6 +153,10 @@ private:
         state.SetBytesProcessed(static_cast<int64_t>(row.bytes()));
         state.counters["copy"] = r.copy;
         state.counters["limit"] = r.limit;
+        const auto tensor = static_cast<double>(row.shape->elements() * bnorm_size_of(row.type));
+        state.counters["read"] = tensor / r.read;
+        state.counters["write"] = tensor / r.write;
+        state.counters["call"] = r.call / r.seconds;
         state.counters["spread"] = r.spread;
         state.counters["cold"] = row.bytes() > last_level_cache();
         state.SetLabel(std::to_string(row.shape->batch) + 'x' + std::to_string(row.shape->channels) + 'x' +
@@ -169,14 +199,22 @@ std::string cpu_model()
 }
 
 // A number without its command, CPU, compiler and commit is no number.
-void add_context(const std::string &arguments, const tensors &memory)
+void add_context(const std::string &arguments, const python_peers &python)
 {
     benchmark::AddCustomContext("arguments", arguments);
     benchmark::AddCustomContext("cpu", cpu_model());
     benchmark::AddCustomContext("bnorm_version", bnorm_version());
     benchmark::AddCustomContext("bnorm_commit", BENCH_COMMIT);
     benchmark::AddCustomContext("compiler", BENCH_COMPILER);
-    benchmark::AddCustomContext("pages", memory.describe_pages());
+#ifdef _SC_PAGESIZE
+    benchmark::AddCustomContext("pages", std::to_string(sysconf(_SC_PAGESIZE) / 1024) + " KiB pages");
+#endif
+    for (const std::string &name : python.names())
+        if (name.find('-') == std::string::npos)
+            benchmark::AddCustomContext(name, python.version(name));
+#ifdef BENCH_XNNPACK
+    benchmark::AddCustomContext("xnnpack", xnnpack_version());
+#endif
     benchmark::AddCustomContext("rounds", std::to_string(wanted_rounds()));
 #ifdef BENCH_ONEDNN
     const dnnl_version_t *onednn = dnnl_version();
@@ -205,28 +243,61 @@ void serve_avx2_rows(int socket, const std::vector<layer> &layers)
     std::unique_ptr<session> session;
     peer_process::answer(socket, [&](const std::string &name) {
         if (!session)
-            session = std::make_unique<::session>(largest, pool.executor());
+            session = std::make_unique<::session>(largest, 0, pool.executor());
         return session->enter(rows.at(name));
     });
 }
 #endif
 
-// Without arguments, as on a machine that has nothing but this program: some of all, in minutes, kept in a file.
-std::vector<std::string> arguments_alone()
+// The rows of `./run report`, of which each chart has its own; "quick" are some of them, in few minutes. As a filter.
+std::string chosen_rows(const std::string &set, size_t threads)
 {
-    return { "--benchmark_filter=^(infer|train|backward)/n(chw|hwc)/f32/(size\\.(1k|16k|256k|4m|64m)|resnet50\\.(conv1|"
-             "stage[1-4]b)|mobilenet_v2\\.(expand1|expand3|head))/",
-             "--benchmark_out=bnorm-results.json", "--benchmark_out_format=json" };
+    const bool quick = set == "quick";
+    const std::string best = bnorm_isa_name(0), all = "/t" + std::to_string(threads) + '/', planes = "n(chw|hwc)";
+    const std::string layouts = "(nchw|nhwc|nchw(8|16)c)", blocks = "nchw(8|16)c";
+    const std::string resnet = quick ? "resnet50\\.(conv1|stage1b|stage2b)" : "resnet50\\.[a-z0-9_]+";
+    const std::string sizes = "size\\.(1k|16k|256k|4m|64m)"; // of which quick has these
+    const std::string some =
+        quick ? '(' + sizes +
+                    "|resnet50\\.(conv1|stage[1-4]b)|mobilenet_v2\\.(expand1|expand3|head)|"
+                    "densenet121\\.block2|points\\.pointnet64|tabular\\.bn1d)"
+              : "(size|resnet50|mobilenet_v2|densenet121|efficientnet_b0|unet3d|audio|points|tabular)\\.[a-z0-9_]+";
+    const std::string rows[] = {
+        planes + "/f32/" + some + "/(onednn|pytorch|xnnpack|onnxruntime|ncnn|" + best + ')' + all,
+        planes + "/f32/" + (quick ? "(" + sizes + '|' + resnet + ')' : some) + "/(naive|scalar)" + all,
+        blocks + "/f32/" + resnet + "/(naive|onednn|ncnn|" + best + ')' + all, // layouts
+        layouts + "/(bf16|f16)/" + resnet + "/(onednn|pytorch|" + best + ')' + all, // types
+        layouts + "/f32/" + resnet + '/' + best + "/t1/", // threads
+        layouts + "/f32/" + resnet + "/(onednn|" + best + ")-huge" + all, // pages
+        planes + "/f32/" + resnet + "/(avx2|onednn-avx2|pytorch-avx2)" + all, // the same ISA
+        planes + "/f32/" + resnet + "/(pytorch|onnxruntime|ncnn)-call" + all, // as users call them
+    };
+    std::string any;
+    for (const std::string &row : rows)
+        any += (any.empty() ? "" : "|") + row;
+    const std::string collect = quick ? "" : "|^collect/" + layouts + "/f32/" + resnet + '/' + best + "/t1/";
+    return "^(infer|train|backward)/(" + any + ')' + collect;
+}
+
+// [quick | whole] [GOOGLE BENCHMARK FLAG...]; without arguments, as on a machine that has nothing but this program, it
+// is quick, and the results go to a file.
+std::vector<std::string> read_arguments(int argc, char **argv, size_t threads)
+{
+    std::vector<std::string> given(argv + 1, argv + argc);
+    if (given.empty())
+        given = { "quick", "--benchmark_out=bnorm-results.json", "--benchmark_out_format=json" };
+    if (given[0] == "quick" || given[0] == "whole")
+        given[0] = "--benchmark_filter=" + chosen_rows(given[0], threads);
+    return given;
 }
 
 } // namespace
 
 int main(int argc, char **argv)
 {
-    std::vector<std::string> given(argv + 1, argv + argc);
-    const bool alone = given.empty();
-    if (alone)
-        given = arguments_alone();
+    const bool alone = argc == 1;
+    const std::vector<int> cpus = usable_cpus(); // before the pool keeps this thread to one of them
+    std::vector<std::string> given = read_arguments(argc, argv, cpus.size());
     std::string arguments;
     std::vector<char *> pointers = { argv[0] };
     for (std::string &argument : given) {
@@ -240,14 +311,22 @@ int main(int argc, char **argv)
     if (benchmark::ReportUnrecognizedArguments(argc, argv))
         return 1;
 
-    const std::vector<layer> layers = parse_layers(shapes_csv);
-    const std::vector<int> cpus = usable_cpus(); // before the pool keeps this thread to one of them
+    const std::vector<layer> layers = fitting_layers();
+    const python_peers python;
+    std::vector<std::string> peers = python.names();
+#ifdef BENCH_XNNPACK
+    peers.push_back("xnnpack");
+    xnnpack_threads(cpus.size());
+#endif
+    if (has_huge_pages())
+        for (const std::string &name : huge_names())
+            peers.push_back(name);
 #ifdef BENCH_ONEDNN
     peer_process peer([&](int socket) { serve_avx2_rows(socket, layers); });
     keep_openmp_on(cpus);
 #endif
     thread_pool pool(cpus);
-    const std::vector<row> rows = all_rows(layers, pool.executor().width);
+    const std::vector<row> rows = all_rows(layers, pool.executor().width, peers);
     runner runner;
     for (const row &row : rows)
         benchmark::RegisterBenchmark(row.name().c_str(), [&](benchmark::State &state) { runner.run(state, row); })
@@ -258,15 +337,13 @@ int main(int argc, char **argv)
     const size_t matching = benchmark::RunSpecifiedBenchmarks(&silent);
     if (runner.wanted_rows().empty())
         return matching == 0; // --benchmark_list_tests has listed them
-    size_t largest = 0;
-    for (const row *row : runner.wanted_rows())
-        largest = std::max(largest, padded_elements(*row));
-    session session(largest, pool.executor());
+    session session(largest_of(runner.wanted_rows(), false), largest_of(runner.wanted_rows(), true), pool.executor(),
+                    &python);
 #ifdef BENCH_ONEDNN
     session.take(&peer);
 #endif
-    add_context(arguments, session.memory());
-    for (const auto &[name, value] : accuracy(pool.executor()).measure())
+    add_context(arguments, python);
+    for (const auto &[name, value] : accuracy(pool.executor(), python.find("pytorch")).measure())
         benchmark::AddCustomContext(name, value);
     std::signal(SIGINT, stop_early);
     runner.start(session);

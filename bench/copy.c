@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A copy, a sum of two, and reading alone, with one ISA's vectors: what the kernels of that ISA could reach at most.
- * Compiled once for each ISA, with its flags, its vector header in BNORM_SIMD_HEADER and its name in BNORM_ISA_NAME.
+ * A copy, a sum of two, reading alone and writing alone, with one ISA's vectors: what the kernels of that ISA could
+ * reach at most. Compiled once for each ISA, with its flags, its vector header in BNORM_SIMD_HEADER and its name in
+ * BNORM_ISA_NAME.
  */
 #include <stddef.h>
 
@@ -75,4 +76,23 @@ static inline float read_steps(const float *restrict from, const float *restrict
 float NAME(bench_read_, BNORM_ISA_NAME)(const float *restrict from, const float *restrict other, size_t count)
 {
     return other ? read_steps(from, other, count) : read_steps(from, NULL, count);
+}
+
+/* Writes `count` ones; `to` is aligned to the vector. With `stream`, non-temporal stores. */
+void NAME(bench_write_, BNORM_ISA_NAME)(float *to, size_t count, int stream);
+
+void NAME(bench_write_, BNORM_ISA_NAME)(float *to, size_t count, int stream)
+{
+    const v_f32 one = v_set1(1.0f);
+    size_t i = 0;
+    if (stream) {
+        for (; i + V_LANES <= count; i += V_LANES)
+            v_stream(to + i, one);
+        v_stream_end();
+    } else {
+        for (; i + V_LANES <= count; i += V_LANES)
+            v_store(to + i, one);
+    }
+    for (; i < count; i++)
+        to[i] = 1.0f;
 }

@@ -5,8 +5,9 @@
 import json
 import sys
 
-KEPT = ("name", "run_type", "real_time", "bytes_per_second", "copy", "limit", "spread", "cold", "label", "error_occurred",
-        "error_message")
+from report import MEASURED
+
+KEPT = ("name", "run_type", "real_time", "bytes_per_second", *MEASURED, "cold", "label", "error_occurred", "error_message")
 
 
 def short(value):

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What batch norm is compared with: copies between the same buffers, reading (copy.c), and activations alone (bare.c),
-// once for each ISA, and how threads share them.
+// What batch norm is compared with: copies between the same buffers, reading and writing (copy.c), and activations
+// alone (bare.c), once for each ISA, and how threads share them.
 #ifndef BENCH_LOOPS_H
 #define BENCH_LOOPS_H
 
@@ -13,6 +13,7 @@
 // `other` NULL copies, else two tensors become one.
 using vector_copy = void(float *to, const float *from, const float *other, size_t count, int stream);
 using vector_read = float(const float *from, const float *other, size_t count);
+using vector_write = void(float *to, size_t count, int stream);
 using bare_activation = void(float *y, const float *x, const bnorm_fusion *fusion, size_t first, size_t count,
                              int stream);
 

@@ -45,13 +45,6 @@ inline float coarse(float value)
 // MiB, lie in the same way in the caches in every process, and cost fewer misses of the TLB.
 enum class pages { small, huge };
 
-// As BNORM_BENCH_PAGES says: small or huge; small where it says nothing.
-inline pages wanted_pages()
-{
-    const char *wanted = std::getenv("BNORM_BENCH_PAGES");
-    return wanted && std::string(wanted) == "huge" ? pages::huge : pages::small;
-}
-
 // How many KiB of this process lie in huge pages, as the kernel tells; 0 where it does not.
 inline size_t huge_kibibytes()
 {
@@ -62,21 +55,25 @@ inline size_t huge_kibibytes()
     return 0;
 }
 
-// Allocated once: x, about an offset, and dy with values, y without.
+// Allocated once: x and dy with values, y without.
 class tensors
 {
 public:
-    explicit tensors(size_t count, float offset = 0.5f)
-        : count(count), x_memory(allocate(count)), dy_memory(allocate(count)), y_memory(allocate(count))
+    explicit tensors(size_t count, pages lie_in = pages::small)
+        : count(count), lie_in(lie_in), x_memory(allocate(count)), dy_memory(allocate(count)), y_memory(allocate(count))
     {
         for (size_t i = 0; i < count; i++) {
-            x_memory.get()[i] = offset + coarse(noise(i));
+            x_memory.get()[i] = 0.5f + coarse(noise(i));
             dy_memory.get()[i] = coarse(noise(~i));
             y_memory.get()[i] = 0; // its pages are there from now on
         }
     }
 
     const float *x() const
+    {
+        return x_memory.get();
+    }
+    float *x() // to give it other values
     {
         return x_memory.get();
     }
@@ -110,13 +107,6 @@ public:
         return bnorm_element(y(), type, i);
     }
 
-    // What the kernel really gave.
-    std::string describe_pages() const
-    {
-        const size_t huge = huge_kibibytes(), all = 3 * count * sizeof(float) / 1024;
-        return huge * 20 < all ? "small pages" : huge * 20 >= all * 19 ? "huge pages" : "small and huge pages";
-    }
-
 private:
     struct release {
         void operator()(float *memory) const
@@ -126,7 +116,7 @@ private:
     };
     using memory = std::unique_ptr<float, release>;
 
-    static memory allocate(size_t count)
+    memory allocate(size_t count) const
     {
         constexpr size_t page = size_t{ 2 } << 20;
         const size_t size = (count * sizeof(float) + page - 1) / page * page;
@@ -134,7 +124,7 @@ private:
         if (!start)
             throw std::bad_alloc();
 #ifdef MADV_HUGEPAGE
-        madvise(start, size, wanted_pages() == pages::huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+        madvise(start, size, lie_in == pages::huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 #endif
         return memory(static_cast<float *>(start));
     }
@@ -152,8 +142,17 @@ private:
     }
 
     const size_t count;
+    const pages lie_in;
     memory x_memory, dy_memory, y_memory, dresidual_memory;
     std::map<bnorm_dtype, memory> x_halves, dy_halves;
 };
+
+// Whether the kernel gives huge pages to who asks for them.
+inline bool has_huge_pages()
+{
+    const size_t before = huge_kibibytes();
+    const tensors probe(size_t{ 1 } << 20, pages::huge); // three times 4 MiB
+    return huge_kibibytes() >= before + 3 * 4096;
+}
 
 #endif

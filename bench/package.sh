@@ -16,7 +16,7 @@ package() {
         quietly cmake --build "$dir/benchmark" --target install
     fi
     quietly configure "$dir/build" --pkg-config-path "$prefix/lib/pkgconfig" -Dbench=enabled -Dtests=disabled \
-        -Donednn=disabled "${@:2}"
+        -Donednn=disabled -Dxnnpack=disabled "${@:2}"
     quietly meson compile -C "$dir/build" bnorm-bench
     "$arch-linux-gnu-strip" -o "build/bnorm-bench-$arch" "$dir/build/bench/bnorm-bench"
     echo "built: build/bnorm-bench-$arch"

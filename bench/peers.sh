@@ -1,9 +1,25 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# ./run peers [RELEASE]: builds oneDNN, of which batch norm alone, from the source package of a Debian release.
+# ./run peers [RELEASE | pip [REQUIREMENT...]]: builds oneDNN, of which batch norm alone, from the source package of a Debian
+# release; or has pip install PyTorch, ONNX Runtime and ncnn, or what is named, for the benchmark.
 source "$(dirname "$0")/../tests/common.sh"
 
-dir=build/peers others='convolution|_conv_|deconv|inner_product|pool|lrn|softmax|resampling|shuffle|prelu|reduction'
+dir=build/peers
+if [[ ${1-} == pip ]]; then
+    need python3-venv
+    (($# > 1)) || set -- pip torch onnxruntime ncnn
+    rm -rf "$dir/python"
+    python3 -m venv "$dir/python"
+    if ! quietly "$dir/python/bin/pip" install --no-compile numpy onnx "${@:2}"; then
+        rm -rf "$dir/python"
+        skip peers 'pip cannot install them'
+        exit
+    fi
+    "$dir/python/bin/pip" list | grep -iE '^(torch|onnxruntime|ncnn) '
+    exit
+fi
+
+others='convolution|_conv_|deconv|inner_product|pool|lrn|softmax|resampling|shuffle|prelu|reduction'
 others+='|(layer|group|instance)_norm|br[dg][eg]mm|uni_reorder|rnn/|matmul/'
 need cmake ninja-build g++ libc6-dev xz-utils debian-archive-keyring
 rm -rf "$dir"

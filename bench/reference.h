@@ -5,11 +5,12 @@
 #define BENCH_REFERENCE_H
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
-#include <sstream>
 #include <string>
 #include <vector>
 
+#include "loops.h"
 #include "workload.h"
 
 // An activation by its definition; the slope of one that is benchmarked backward.
@@ -51,14 +52,42 @@ inline double slope(const epilogue &e, double z)
     return e.activation == BNORM_ACT_SILU ? s * (1 + z * (1 - s)) : e.activation == BNORM_ACT_RELU ? z > 0 : 1;
 }
 
-// Every row of `block` channels side by side: where it starts, and its first channel.
+// `count` rows of `block` channels side by side, from the first on: where each starts, and its first channel.
+template <class Visit> void for_rows(const bnorm_shape &shape, size_t first, size_t count, Visit &&visit)
+{
+    const size_t blocks = (shape.channels + shape.block - 1) / shape.block;
+    for (size_t row = first; row < first + count;) {
+        const size_t channel = row / shape.points % blocks * shape.block;
+        const size_t end = std::min(row / shape.points * shape.points + shape.points, first + count);
+        for (; row < end; row++)
+            visit(row * shape.block, channel);
+    }
+}
+
 template <class Visit> void for_each_row(const bnorm_shape &shape, Visit &&visit)
 {
-    size_t start = 0;
-    for (size_t image = 0; image < shape.batch; image++)
-        for (size_t channel = 0; channel < shape.channels; channel += shape.block)
-            for (size_t point = 0; point < shape.points; point++, start += shape.block)
-                visit(start, channel);
+    const size_t blocks = (shape.channels + shape.block - 1) / shape.block;
+    for_rows(shape, 0, shape.batch * blocks * shape.points, visit);
+}
+
+// How many elements of all channels are wrong(index, channel), which several threads ask.
+template <class Wrong> size_t count_wrong(const bnorm_shape &shape, const bnorm_executor &on, const Wrong &wrong)
+{
+    const size_t blocks = (shape.channels + shape.block - 1) / shape.block;
+    std::atomic<size_t> all{ 0 };
+    shared_loop count{ [&](size_t first, size_t rows) {
+                          size_t some = 0;
+                          for_rows(shape, first, rows, [&](size_t start, size_t channel) {
+                              const size_t lanes =
+                                  std::min(shape.block, shape.channels - channel); // the rest is padding
+                              for (size_t lane = 0; lane < lanes; lane++)
+                                  some += wrong(start + lane, channel + lane);
+                          });
+                          all += some;
+                      },
+                       shape.batch * blocks * shape.points, &on };
+    count();
+    return all;
 }
 
 inline statistics batch_statistics(const batch_norm &norm, const float *x)
@@ -86,39 +115,18 @@ inline statistics batch_statistics(const batch_norm &norm, const float *x)
 // What is wrong with y, in words; empty if nothing. The exact bounds are for the tests to hold: this only keeps wrong
 // results from being timed.
 inline std::string find_difference(const batch_norm &norm, const epilogue &epilogue, const statistics &given,
-                                   const tensors &buffers, double tolerance)
+                                   const tensors &buffers, double tolerance, const bnorm_executor &on)
 {
     const float *x = buffers.x(), *residual = epilogue.residual ? buffers.dy() : nullptr;
-    const bnorm_dtype type = norm.shape.out.dtype;
-    const size_t lanes = norm.shape.block;
     std::vector<double> scale(norm.padded_channels());
     for (size_t c = 0; c < scale.size(); c++)
         scale[c] = norm.gamma[c] / std::sqrt(given.var[c] + batch_norm::epsilon);
-    const auto expected = [x, residual, &epilogue, mean = given.mean.data(), scale = scale.data(),
-                           beta = norm.beta.data()](size_t i, size_t c) {
-        return activate(epilogue, (x[i] - mean[c]) * scale[c] + beta[c] + (residual ? residual[i] : 0));
-    };
-
-    size_t wrong = 0, wrong_element = 0, wrong_channel = 0; // the last one stands for all
-    for_each_row(norm.shape, [&](size_t start, size_t channel) {
-        for (size_t lane = 0; lane < lanes; lane++) {
-            const size_t i = start + lane, c = channel + lane;
-            if (c >= norm.shape.channels)
-                continue; // padding
-            const double want = expected(i, c);
-            if (std::abs(buffers.y(type, i) - want) <= tolerance * (1 + std::abs(want)))
-                continue;
-            wrong++;
-            wrong_element = i;
-            wrong_channel = c;
-        }
+    const size_t wrong = count_wrong(norm.shape, on, [&](size_t i, size_t c) {
+        const double z = (x[i] - given.mean[c]) * scale[c] + norm.beta[c] + (residual ? residual[i] : 0);
+        const double want = activate(epilogue, z);
+        return !(std::abs(buffers.y(norm.shape.out.dtype, i) - want) <= tolerance * (1 + std::abs(want)));
     });
-    if (!wrong)
-        return {};
-    std::ostringstream words;
-    words << wrong << " elements differ, such as " << wrong_element << " in channel " << wrong_channel << ": "
-          << buffers.y(type, wrong_element) << " instead of " << expected(wrong_element, wrong_channel);
-    return words.str();
+    return wrong ? std::to_string(wrong) + " elements differ" : std::string();
 }
 
 // The same of statistics alone.
@@ -132,46 +140,72 @@ inline std::string find_statistics_difference(const batch_norm &norm, const stat
     return wrong ? std::to_string(wrong) + " channels differ" : std::string();
 }
 
-// The same of the gradients, given the statistics of the batch.
-inline std::string find_gradient_difference(const batch_norm &norm, const epilogue &epilogue, const statistics &given,
-                                            const tensors &buffers, double tolerance)
+// The gradients of a batch, before and after those of all of its values are subtracted.
+class gradients
 {
-    const float *residual = epilogue.residual ? buffers.dy() : nullptr;
-    const auto *dresidual = static_cast<const float *>(epilogue.residual ? norm.dresidual : nullptr);
-    const size_t lanes = norm.shape.block;
-    const auto count = static_cast<double>(norm.shape.batch * norm.shape.points);
-    std::vector<double> rstd(norm.padded_channels()), sum(rstd.size()), product(rstd.size());
-    for (size_t c = 0; c < rstd.size(); c++)
-        rstd[c] = 1 / std::sqrt(given.var[c] + batch_norm::epsilon);
-    const auto normalised = [&](size_t i, size_t c) { return (buffers.x()[i] - given.mean[c]) * rstd[c]; };
-    const auto z_of = [&](size_t i, size_t c) {
-        return normalised(i, c) * norm.gamma[c] + norm.beta[c] + (residual ? residual[i] : 0);
-    };
-    const auto dz = [&](size_t i, size_t c) { return buffers.dy()[i] * slope(epilogue, z_of(i, c)); };
-    for_each_row(norm.shape, [&](size_t start, size_t channel) {
-        for (size_t i = start, c = channel; c < channel + lanes; i++, c++) {
-            sum[c] += dz(i, c);
-            product[c] += dz(i, c) * normalised(i, c);
-        }
-    });
+public:
+    gradients(const batch_norm &norm, const epilogue &epilogue, const statistics &given, const tensors &buffers)
+        : norm(norm), fused(epilogue), given(given), x(buffers.x()), dy(buffers.dy()), rstd(norm.padded_channels()),
+          sum(rstd.size()), product(rstd.size())
+    {
+        for (size_t c = 0; c < rstd.size(); c++)
+            rstd[c] = 1 / std::sqrt(given.var[c] + batch_norm::epsilon);
+        for_each_row(norm.shape, [&](size_t start, size_t channel) {
+            for (size_t i = start, c = channel; c < channel + norm.shape.block; i++, c++) {
+                sum[c] += dz(i, c);
+                product[c] += dz(i, c) * normalised(i, c);
+            }
+        });
+    }
 
-    size_t wrong = 0;
-    for_each_row(norm.shape, [&](size_t start, size_t channel) {
-        for (size_t i = start, c = channel; c < channel + lanes; i++, c++) {
-            const double centered = dz(i, c) - sum[c] / count - normalised(i, c) * product[c] / count;
-            const double want = norm.gamma[c] * rstd[c] * centered;
-            const bool kink =
-                epilogue.activation == BNORM_ACT_RELU && std::abs(z_of(i, c)) < 1e-5; // either side is right
-            if (kink || c >= norm.shape.channels)
-                continue;
-            wrong += !(std::abs(buffers.y(norm.shape.in.dtype, i) - want) <= tolerance * (1 + std::abs(want)));
-            wrong += dresidual && !(std::abs(dresidual[i] - dz(i, c)) <= tolerance * (1 + std::abs(dz(i, c))));
-        }
+    double normalised(size_t i, size_t c) const
+    {
+        return (x[i] - given.mean[c]) * rstd[c];
+    }
+    double z(size_t i, size_t c) const
+    {
+        return normalised(i, c) * norm.gamma[c] + norm.beta[c] + (fused.residual ? dy[i] : 0);
+    }
+    double dz(size_t i, size_t c) const
+    {
+        return dy[i] * (fused.activation ? slope(fused, z(i, c)) : 1);
+    }
+    double dx(size_t i, size_t c) const
+    {
+        return norm.gamma[c] * rstd[c] * (dz(i, c) - sum[c] / count - normalised(i, c) * product[c] / count);
+    }
+
+private:
+    const batch_norm &norm;
+    const epilogue &fused;
+    const statistics &given;
+    const float *const x, *const dy;
+    std::vector<double> rstd;
+
+public:
+    const double count = static_cast<double>(norm.shape.batch * norm.shape.points);
+    std::vector<double> sum, product; // of dz, and of dz times the normalised x
+};
+
+inline std::string find_gradient_difference(const batch_norm &norm, const epilogue &epilogue, const statistics &given,
+                                            const tensors &buffers, double tolerance, const bnorm_executor &on)
+{
+    const gradients want(norm, epilogue, given, buffers);
+    const auto *dresidual = static_cast<const float *>(epilogue.residual ? norm.dresidual : nullptr);
+    const auto differs = [tolerance](double value, double from) {
+        return !(std::abs(value - from) <= tolerance * (1 + std::abs(from)));
+    };
+    size_t wrong = count_wrong(norm.shape, on, [&](size_t i, size_t c) {
+        if (epilogue.activation == BNORM_ACT_RELU && std::abs(want.z(i, c)) < 1e-5)
+            return false; // at the kink either side is right
+        return differs(buffers.y(norm.shape.in.dtype, i), want.dx(i, c)) ||
+               (dresidual && differs(dresidual[i], want.dz(i, c)));
     });
     for (size_t c = 0; c < norm.shape.channels; c++) {
         // A single dy on the other side of a kink is a term more or less.
-        const double allowed = (epilogue.activation ? 0.02 : tolerance) * (1 + std::sqrt(count));
-        wrong += !(std::abs(norm.dgamma[c] - product[c]) <= allowed) || !(std::abs(norm.dbeta[c] - sum[c]) <= allowed);
+        const double allowed = (epilogue.activation ? 0.02 : tolerance) * (1 + std::sqrt(want.count));
+        wrong += !(std::abs(norm.dgamma[c] - want.product[c]) <= allowed) ||
+                 !(std::abs(norm.dbeta[c] - want.sum[c]) <= allowed);
     }
     return wrong ? std::to_string(wrong) + " gradients differ" : std::string();
 }

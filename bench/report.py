@@ -7,6 +7,11 @@ import math
 import statistics
 import sys
 
+OURS = ("scalar", "neon", "sve", "avx2", "avx512")  # from the slowest to the best
+PEERS = ("onednn", "pytorch", "xnnpack", "onnxruntime", "ncnn")
+PEER_NAMES = {"onednn": "oneDNN", "pytorch": "PyTorch", "xnnpack": "XNNPACK", "onnxruntime": "ONNX Runtime", "ncnn": "ncnn"}
+MEASURED = ("copy", "limit", "spread", "read", "write", "call")  # of each row, beside its speed
+
 
 def read_rows(benchmarks):
     """Results by (op, layout, dtype, shape, isa, threads), medians of the repetitions; None for a failure."""
@@ -21,9 +26,7 @@ def read_rows(benchmarks):
         rows[key] = None if failed else {
             "speed": statistics.median(run["bytes_per_second"] for run in repetitions) / 1e9,
             "bytes": round(repetitions[0]["bytes_per_second"] * repetitions[0]["real_time"] / 1e9),
-            "copy": statistics.median(run["copy"] for run in repetitions),
-            "limit": statistics.median(run["limit"] for run in repetitions),
-            "spread": statistics.median(run["spread"] for run in repetitions),
+            **{key: statistics.median(run[key] for run in repetitions) for key in MEASURED},
             "cold": bool(repetitions[0]["cold"]),
             "dimensions": repetitions[0]["label"],
         }
@@ -31,9 +34,17 @@ def read_rows(benchmarks):
 
 
 def isas_of(rows):
-    """The best last: rows come so, but for what they are compared with."""
-    peers = ("bare", "unfused", "onednn-avx2")
-    return sorted(dict.fromkeys(isa for *_, isa, _ in rows), key=lambda isa: isa not in peers)
+    """Ours last, and the best of them as the very last."""
+    return sorted(dict.fromkeys(isa for *_, isa, _ in rows), key=lambda isa: OURS.index(isa) if isa in OURS else -1)
+
+
+def bound_of(row, threads, context):
+    """What bounds a row, and how close it is to that: the call, the smallest cache that holds its tensors, or memory."""
+    if row["call"] > 0.5:
+        return "call", row["call"]
+    sizes = {f"L{cache['level']}": cache["size"] * (threads if cache["level"] < 3 else 1)
+             for cache in context["caches"] if cache["type"] != "Instruction"}
+    return next((name for name, size in sorted(sizes.items()) if row["bytes"] <= size), "memory"), row["limit"]
 
 
 def geometric_mean(values):
@@ -61,9 +72,9 @@ def ratio(cells, isa, other):
 def compared(isas):
     """Which speed is divided by which, by the column's name: the best one by others, AVX2 by what is held to it."""
     pairs = {f"/{isa}": (isas[-1], isa)
-             for isa in ("f32", "scalar", "onednn", "unfused", "bare", "none") if isa in isas[:-1]}
-    if {"avx2", "onednn-avx2"} <= set(isas):
-        pairs["avx2/onednn-avx2"] = ("avx2", "onednn-avx2")
+             for isa in ("f32", "scalar", *PEERS, "unfused", "bare", "none") if isa in isas[:-1]}
+    if "avx2" in isas:
+        pairs.update({f"avx2/{isa}": ("avx2", isa) for isa in isas if isa.endswith("-avx2")})
     return pairs
 
 
@@ -106,18 +117,20 @@ def print_context(context, best):
     load = [f"load {context['load_avg'][0]:.1f} at the start"] if context["load_avg"] else []
     print(f"# bnorm {context['bnorm_version']}, commit {context['bnorm_commit']}\n")
     print(f"- {context['cpu']}: {', '.join([str(context['num_cpus']) + ' CPUs', *sizes])}")
-    peers = [f"oneDNN {context['onednn']}"] if "onednn" in context else []
+    peers = [f"{name} {context[peer]}" for peer, name in PEER_NAMES.items() if peer in context]
     print(f"- {', '.join([context['compiler'], *peers, context['date'], *load])}")
-    print(f"- {context['pages']}; medians of {context['rounds']} rounds, in which the rows of a line and the copy take turns")
+    print(f"- medians of {context['rounds']} rounds, in which the rows of a line and the copy take turns")
     print(f"- `bnorm-bench {context['arguments']}`\n")
     if "onednn" in context and int(context["onednn"].split(".")[0]) < 3:
         print(f"**oneDNN {context['onednn']} is no measure of today's: `./run peers` builds the newest that Debian has.**\n")
-    print(f"GB/s, each tensor read or written once: two, in backward three. /scalar, /onednn: {best} over portable C and over")
-    print("oneDNN. onednn-avx2: oneDNN held to AVX2. copy: the speed as a fraction of that of the best copy of that size, in")
-    print("backward of the best loop that makes one tensor of two. limit: of the best loop with the same loads and stores and no")
-    print("arithmetic: training and backward read their inputs twice, the second time from where they then lie; collect only")
-    print("reads. spread: from the first quartile of the rounds to the third, as a fraction of the median. cold: the tensors")
-    print("together exceed the last-level cache. t1, t2 ...: threads.\n")
+    print(f"GB/s, each tensor read or written once: two, in backward three. /scalar, /onednn ...: {best} over portable C, over")
+    print("oneDNN ... -avx2: held to AVX2. -huge: in huge pages; all others are in small ones. -call: as its users call it, which")
+    print("allocates. copy: the speed as a fraction of that of the best copy of that size, in backward of the best loop that makes")
+    print("one tensor of two. limit: of the best loop with the same loads and stores and no arithmetic: training and backward read")
+    print("their inputs twice, the second time from where they then lie; collect only reads. spread: from the first quartile of the")
+    print("rounds to the third, as a fraction of the median. The fourth column is what bounds the row: the call, where an empty one")
+    print("takes more than half of the time, or the smallest cache that holds all of its tensors, or memory. cold: they exceed the")
+    print("last-level cache. t1, t2 ...: threads.\n")
     print("op+epilogue: a residual, and its gradient, count too. none: the same call without the epilogue; unfused: batch norm")
     print("and then the epilogue, in two calls; bare: the activation alone, from one tensor to another; onednn: a primitive for")
     print("each. f32: the same call on floats, which are twice as many bytes.\n")
@@ -153,9 +166,11 @@ def main(path):
         print(f"## {op} {layout} {dtype} {threads}\n")
         lines = []
         for shape, cells in shapes.items():
-            any_row = next(filter(None, cells.values()), {"dimensions": "?", "cold": False})
-            lines.append([shape, any_row["dimensions"], "cold" if any_row["cold"] else "hot", *speeds(cells, isas)])
-        table(["layer", "batch x channels x points", "", *columns], lines, 3)
+            any_row = cells.get(isas[-1]) or next(filter(None, cells.values()), None)
+            state, bound = ("cold" if any_row["cold"] else "hot", bound_of(any_row, int(threads[1:]), report["context"])[0]) \
+                if any_row else ("?", "?")
+            lines.append([shape, any_row["dimensions"] if any_row else "?", state, bound, *speeds(cells, isas)])
+        table(["layer", "batch x channels x points", "", "", *columns], lines, 4)
         for state in ("hot", "cold"):
             chosen = [cells for cells, line in zip(shapes.values(), lines) if line[2] == state]
             count, cells = mean_cells(chosen, isas)

@@ -13,15 +13,20 @@
 #include "bnorm/bnorm.h"
 #include "workload.h"
 #ifdef BENCH_ONEDNN
-#include "onednn.h"
+#include "onednn_peer.h"
 #endif
+
+inline bool has_avx512()
+{
+    return std::string(bnorm_isa_name(0)) == "avx512";
+}
 
 struct row {
     operation op;
     std::string layout;
     size_t block;
     const layer *shape;
-    std::string isa; // or what is compared with it
+    std::string isa; // or a peer; "-avx2": held to that ISA, "-huge": in huge pages, "-call": as its users call it
     size_t threads;
     bnorm_dtype type = BNORM_DTYPE_F32;
 
@@ -36,16 +41,21 @@ struct row {
         return op.tensors() * bnorm_size_of(type) * shape->elements();
     }
 
-    // Ours, whichever ISA.
-    bool is_kernel() const
+    // The ISA or the peer without what follows it.
+    std::string by() const
     {
-        return isa != "naive" && isa.rfind("onednn", 0) != 0 && isa != "unfused" && isa != "bare";
+        return isa.substr(0, isa.find('-'));
+    }
+
+    bool in_huge_pages() const
+    {
+        return isa.size() > by().size() && isa.substr(by().size()) == "-huge";
     }
 
     // oneDNN held to AVX2, and what is compared with nothing else.
     bool is_of_peer_process() const
     {
-        return isa == "onednn-avx2" || (layout == "nchw8c" && std::string(bnorm_isa_name(0)) == "avx512");
+        return isa == "onednn-avx2" || (layout == "nchw8c" && has_avx512());
     }
 
     // Rows that differ in nothing but the ISA are compared, so they are measured together.
@@ -62,11 +72,6 @@ inline size_t padded_elements(const row &row)
 {
     const size_t blocks = (row.shape->channels + row.block - 1) / row.block;
     return row.shape->batch * blocks * row.block * row.shape->points;
-}
-
-inline bool has_avx512()
-{
-    return std::string(bnorm_isa_name(0)) == "avx512";
 }
 
 // Blocks are those that other libraries have loops for: 16 channels with AVX-512, else 8.
@@ -180,25 +185,71 @@ inline std::vector<row> avx2_rows(const layer &shape, call call, size_t threads)
     return rows;
 }
 
-inline std::vector<row> all_rows(const std::vector<layer> &layers, size_t threads)
+// The same in huge pages, where the kernel gives them.
+inline std::vector<std::string> huge_names()
+{
+    std::vector<std::string> names = { std::string(bnorm_isa_name(0)) + "-huge" };
+    if (has_onednn)
+        names.push_back("onednn-huge");
+    return names;
+}
+
+// Whether a peer, or a way to measure, has what a row of ours computes. A peer in another process has memory of its
+// own, into which the largest tensors are not sent.
+inline bool peer_has(const std::string &peer, const row &ours)
+{
+    constexpr size_t most_elements = size_t{ 1 } << 25;
+    const std::string by = peer.substr(0, peer.find('-'));
+    const bool plain = ours.op.is_plain(), floats = ours.type == BNORM_DTYPE_F32;
+    const bool inference = ours.op.call == call::infer && plain && floats, call = peer == by + "-call";
+    if (ours.op.call == call::collect || ours.shape->elements() > most_elements)
+        return false;
+    if (peer == by + "-huge")
+        return plain && floats;
+    if (by == "pytorch" && !inference && ours.shape->batch * ours.shape->points == 1)
+        return false; // it does not train on one value per channel
+    if (by == "pytorch")
+        return (ours.layout == "nchw" || ours.layout == "nhwc") && (plain || ours.op.epilogue->name == "+relu") &&
+               (floats || (ours.type == BNORM_DTYPE_BF16 && plain)) && (peer != "pytorch-avx2" || (plain && floats));
+    if (by == "onnxruntime")
+        return inference && ours.layout == "nchw";
+    if (by == "ncnn")
+        return inference && (call ? ours.layout == "nchw" : ours.layout != "nhwc") &&
+               ours.shape->channels % ours.block == 0;
+    return inference && ours.layout == "nhwc"; // XNNPACK
+}
+
+// Beside each row of the best ISA what else has it.
+inline std::vector<row> peer_rows(const std::vector<row> &rows, const std::vector<std::string> &peers)
+{
+    std::vector<row> beside;
+    for (const row &ours : rows)
+        for (const std::string &peer : peers)
+            if (ours.isa == bnorm_isa_name(0) && peer_has(peer, ours)) {
+                beside.push_back(ours);
+                beside.back().isa = peer;
+            }
+    return beside;
+}
+
+inline std::vector<row> all_rows(const std::vector<layer> &layers, size_t threads,
+                                 const std::vector<std::string> &peers)
 {
     std::map<bnorm_dtype, std::vector<std::string>> isas;
     for (bnorm_dtype type : { BNORM_DTYPE_F32, BNORM_DTYPE_BF16, BNORM_DTYPE_F16 })
         isas[type] = isas_of(type);
 
     std::vector<row> rows;
-    for (const layer &shape : layers)
-        for (call call : { call::infer, call::train, call::backward, call::collect }) {
-            if (call == call::collect) { // no peer has it
-                const std::vector<row> some =
-                    plain_rows(shape, call, threads, { { BNORM_DTYPE_F32, { bnorm_isa_name(0) } } });
-                rows.insert(rows.end(), some.begin(), some.end());
-                continue;
-            }
+    const auto add = [&rows](const std::vector<row> &some) { rows.insert(rows.end(), some.begin(), some.end()); };
+    for (const layer &shape : layers) {
+        for (call call : { call::infer, call::train, call::backward })
             for (const std::vector<row> &some : { plain_rows(shape, call, threads, isas),
-                                                  avx2_rows(shape, call, threads), fused_rows(shape, call, threads) })
-                rows.insert(rows.end(), some.begin(), some.end());
-        }
+                                                  avx2_rows(shape, call, threads), fused_rows(shape, call, threads) }) {
+                add(some);
+                add(peer_rows(some, peers));
+            }
+        add(plain_rows(shape, call::collect, threads, { { BNORM_DTYPE_F32, { bnorm_isa_name(0) } } }));
+    }
     return rows;
 }
 

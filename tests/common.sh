@@ -12,8 +12,8 @@ cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 # What differs between releases. Ubuntu 24.04 has the packages of the same names; nothing was tried there.
 release=$(. /etc/os-release && echo "${VERSION_CODENAME-}")
 case $release in
-bookworm) other_release=trixie onednn_package='' ;; # its oneDNN is of 2022
-*) other_release=bookworm onednn_package=libdnnl-dev ;;
+bookworm) other_release=trixie peer_packages=() ;; # its oneDNN and its XNNPACK are of 2022
+*) other_release=bookworm peer_packages=(libdnnl-dev libxnnpack-dev libpthreadpool-dev) ;;
 esac
 
 build_packages=(meson ninja-build pkg-config gcc g++ libc6-dev libsleef-dev python3)

@@ -6,6 +6,7 @@ usage: docs.py SOURCE_ROOT
 """
 import pathlib
 import re
+import subprocess
 import sys
 
 from tap import check, finish
@@ -38,6 +39,8 @@ for operation, _, has_types, has_isas in support:
 enum = re.search(r"typedef enum bnorm_status \{(.*?)\}", read("include/bnorm/types.h"), re.S)[1]
 for status in re.findall(r"^    (BNORM_\w+) =", enum, re.M):
     check(f"case {status}:" in read("dispatch/status.c"), f"{status} has words", "not in dispatch/status.c")
+numbers = subprocess.run([sys.executable, root / "bench/documents.py", "--check"], check=False, stderr=subprocess.PIPE, text=True)
+check(numbers.returncode == 0, "numbers are those of the results that are kept", numbers.stderr)
 
 # Names that documents use exist: of the interface in its headers, of variables, macros and files in the sources.
 name = r"\b(?:bnorm|BNORM)_\w+"

@@ -46,9 +46,9 @@ typedef enum input_class {
         INPUT_COUNT
 } input_class;
 
-const char *input_name(input_class class);
-bool input_bounded(input_class class);
+const char *input_name(input_class named);
+bool input_bounded(input_class named);
 /* Fills x[batch][channels][points]. */
-void input_fill(input_class class, float *x, size_t batch, size_t channels, size_t points, uint64_t seed);
+void input_fill(input_class named, float *x, size_t batch, size_t channels, size_t points, uint64_t seed);
 
 #endif

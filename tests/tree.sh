@@ -26,7 +26,7 @@ if [[ ${PIP_CERT-} ]]; then # what pip reaches outside, it must reach from there
     cp "$PIP_CERT" "$tree/etc/outside.pem"
     PIP_CERT=/etc/outside.pem
 fi
-for name in TESTS ISAS BNORM_DIGESTS BNORM_BENCH_PAGES BNORM_BENCH_ROUNDS http_proxy https_proxy "${!PIP_@}"; do
+for name in TESTS ISAS BNORM_DIGESTS BNORM_BENCH_ROUNDS http_proxy https_proxy "${!PIP_@}"; do
     [[ ! -v $name ]] || kept+=("$name=${!name}")
 done
 [[ -z ${BNORM_YES-}${CI-} ]] || kept+=(BNORM_YES=1)

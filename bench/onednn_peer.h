@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The peer behind the rows named `onednn`: one batch norm of oneDNN (2.x or 3.x) in the layout of ours, on as many
 // threads. Its training computes y, mean and variance; it keeps no running statistics.
-#ifndef BENCH_ONEDNN_H
-#define BENCH_ONEDNN_H
+#ifndef BENCH_ONEDNN_PEER_H
+#define BENCH_ONEDNN_PEER_H
 
 #include <cmath>
 #include <unordered_map>
