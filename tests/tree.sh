@@ -22,6 +22,7 @@ git init -q "$tree/bnorm"
 git ls-files -z --cached --others --exclude-standard | tar -c --null -T - --ignore-failed-read | tar -x -C "$tree/bnorm"
 git -C "$tree/bnorm" add -A
 git -C "$tree/bnorm" -c user.name=bnorm -c user.email= commit -qm 'as outside'
+git -C "$tree/bnorm" -c user.name=bnorm -c user.email= tag -am 'so that it is called so there, too' "$(git describe --always --dirty)"
 if [[ ${PIP_CERT-} ]]; then # what pip reaches outside, it must reach from there
     cp "$PIP_CERT" "$tree/etc/outside.pem"
     PIP_CERT=/etc/outside.pem
