@@ -3,7 +3,7 @@
 # ./run bench: builds the benchmark, measures, and prints the table.
 source "$(dirname "$0")/../tests/common.sh"
 
-rows=() json=build/bench.json packages=("${build_packages[@]}" libbenchmark-dev) options=() flags=() status=0
+rows=() json=build/bench.json packages=("${build_packages[@]}" libbenchmark-dev git) options=() flags=() status=0
 peers=0 built=$PWD/build/peers/prefix python=build/peers/python/bin/python usual='/f32/(resnet50|mobilenet_v2)\.'
 while (($#)); do
     case $1 in
