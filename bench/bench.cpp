@@ -269,6 +269,7 @@ std::string chosen_rows(const std::string &set, size_t threads)
         layouts + "/(bf16|f16)/" + resnet + "/(onednn|pytorch|" + best + ')' + all, // types
         layouts + "/f32/" + resnet + '/' + best + "/t1/", // threads
         layouts + "/f32/" + resnet + "/(onednn|" + best + ")-huge" + all, // pages
+        layouts + "/f32/" + resnet + '/' + best + "-inplace" + all,
         planes + "/f32/" + resnet + "/(avx2|onednn-avx2|pytorch-avx2)" + all, // the same ISA
         planes + "/f32/" + resnet + "/(pytorch|onnxruntime|ncnn)-call" + all, // as users call them
     };
@@ -316,8 +317,9 @@ int main(int argc, char **argv)
     std::vector<std::string> peers = python.names();
 #ifdef BENCH_XNNPACK
     peers.push_back("xnnpack");
-    xnnpack_threads(cpus.size());
+    keep_xnnpack_on(cpus);
 #endif
+    peers.push_back(std::string(bnorm_isa_name(0)) + "-inplace");
     if (has_huge_pages())
         for (const std::string &name : huge_names())
             peers.push_back(name);

@@ -91,10 +91,10 @@ def networks(results):
 
 
 def as_called(results):
-    series = [ours(results)]
+    series = [ours(results), (f"{results.best}-inplace", "bnorm, in place", "bnorm", 0.55), *of_peers(results, ("onednn", "xnnpack"))]
     for name, label, colour, _ in of_peers(results, ("pytorch", "onnxruntime", "ncnn")):
-        series += [(name, label, colour, 1), (f"{name}-call", f"{label}, as users call it", colour, 0.55)]
-    series[1:1] = of_peers(results, ("onednn", "xnnpack"))
+        in_place = ", in place" if name == "ncnn" else ""
+        series += [(name, label + in_place, colour, 1), (f"{name}-call", f"{label}, as users call it", colour, 0.55)]
     layouts = [layout for layout in results.layouts if layout in ("nchw", "nhwc")]
     return bars(results, series, layouts, lambda name, op, layout: results.mean(
         name, op=op, layout=layout, network="resnet50", cold=True), "GB/s", 3.6)

@@ -83,7 +83,7 @@ def main():
                  "of a call, or memory. of it: the fraction of that bound, which is the best loop with the same loads and stores. copy, "
                  "read, write: GB/s of the best copy of that size (backward: of the best loop that makes one tensor of two), of reading "
                  "and of writing one tensor. spread: from the first quartile of the rounds to the third, as a fraction of the median. "
-                 "-avx2: held to AVX2; -huge: in huge pages; -call: as its users call it.</p>\n"
+                 "-avx2: held to AVX2; -huge: in huge pages; -inplace: from y to y, as ncnn works; -call: as its users call it.</p>\n"
                  f"<pre>bnorm-bench {html.escape(results.context['arguments'])}</pre>")
     template = pathlib.Path(__file__).with_name("page.html").read_text(encoding="utf-8")
     page.write_text(template.replace("<!--body-->", "\n".join(parts)), encoding="utf-8")

@@ -39,6 +39,7 @@ public:
             dup2(ends[1], 1);
             close(ends[0]);
             close(ends[1]);
+            setenv("OMP_PROC_BIND", "true", 1); // threads on CPUs of their own, as all others have them
             if (name.find("-avx2") != std::string::npos)
                 setenv("ATEN_CPU_CAPABILITY", "avx2", 1); // PyTorch's
             execl("/bin/sh", "sh", "-c", (command + ' ' + name).c_str(), nullptr);

@@ -124,8 +124,8 @@ def print_context(context, best):
     if "onednn" in context and int(context["onednn"].split(".")[0]) < 3:
         print(f"**oneDNN {context['onednn']} is no measure of today's: `./run peers` builds the newest that Debian has.**\n")
     print(f"GB/s, each tensor read or written once: two, in backward three. /scalar, /onednn ...: {best} over portable C, over")
-    print("oneDNN ... -avx2: held to AVX2. -huge: in huge pages; all others are in small ones. -call: as its users call it, which")
-    print("allocates. copy: the speed as a fraction of that of the best copy of that size, in backward of the best loop that makes")
+    print("oneDNN ... -avx2: held to AVX2. -huge: in huge pages; all others are in small ones. -inplace: from y to y. -call: as its")
+    print("users call it, which allocates. copy: the speed as a fraction of that of the best copy of that size, in backward of the best loop that makes")
     print("one tensor of two. limit: of the best loop with the same loads and stores and no arithmetic: training and backward read")
     print("their inputs twice, the second time from where they then lie; collect only reads. spread: from the first quartile of the")
     print("rounds to the third, as a fraction of the median. The fourth column is what bounds the row: the call, where an empty one")

@@ -26,7 +26,7 @@ struct row {
     std::string layout;
     size_t block;
     const layer *shape;
-    std::string isa; // or a peer; "-avx2": held to that ISA, "-huge": in huge pages, "-call": as its users call it
+    std::string isa; // or a peer; "-avx2": held to that ISA, "-call": as its users call it, "-inplace", "-huge": pages
     size_t threads;
     bnorm_dtype type = BNORM_DTYPE_F32;
 
@@ -49,7 +49,11 @@ struct row {
 
     bool in_huge_pages() const
     {
-        return isa.size() > by().size() && isa.substr(by().size()) == "-huge";
+        return isa == by() + "-huge";
+    }
+    bool in_place() const
+    {
+        return isa == by() + "-inplace";
     }
 
     // oneDNN held to AVX2, and what is compared with nothing else.
@@ -206,6 +210,8 @@ inline bool peer_has(const std::string &peer, const row &ours)
         return false;
     if (peer == by + "-huge")
         return plain && floats;
+    if (peer == by + "-inplace")
+        return inference;
     if (by == "pytorch" && !inference && ours.shape->batch * ours.shape->points == 1)
         return false; // it does not train on one value per channel
     if (by == "pytorch")

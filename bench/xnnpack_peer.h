@@ -4,17 +4,20 @@
 #ifndef BENCH_XNNPACK_PEER_H
 #define BENCH_XNNPACK_PEER_H
 
+#include <atomic>
 #include <cmath>
 #include <cstdlib>
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <dlfcn.h>
 #include <pthreadpool.h>
 #include <xnnpack.h>
 
+#include "pool.h"
 #include "workload.h"
 
 // It has no number of its own: what its file is called behind ".so.", which Debian ends with a date.
@@ -29,12 +32,29 @@ inline std::string xnnpack_version()
     return ending == std::string::npos ? "unknown" : name.substr(ending + 4);
 }
 
-// Its threads, which take the CPUs of the thread that asks first.
 inline pthreadpool_t xnnpack_threads(size_t count)
 {
     static const std::unique_ptr<pthreadpool, decltype(&pthreadpool_destroy)> pool(pthreadpool_create(count),
                                                                                    pthreadpool_destroy);
     return pool.get();
+}
+
+// Its threads on CPUs of their own, the caller's being the first: each waits until all are there.
+inline void keep_xnnpack_on(const std::vector<int> &cpus)
+{
+    struct meeting {
+        const std::vector<int> &cpus;
+        std::atomic<size_t> there;
+    } all = { cpus, {} };
+    pthreadpool_parallelize_1d(
+        xnnpack_threads(cpus.size()),
+        [](void *context, size_t index) {
+            auto *all = static_cast<meeting *>(context);
+            stay_on(all->cpus[index]);
+            for (all->there++; all->there < all->cpus.size();)
+                std::this_thread::yield();
+        },
+        &all, cpus.size(), 0);
 }
 
 class xnnpack_batch_norm
