@@ -168,7 +168,7 @@ static ptrdiff_t take_offset(cursor *bytes, const call *c, slot s, slot other)
     case 4:
         return ((ptrdiff_t)take_below(bytes, 65) - 32) * unit;
     default:
-        return ((ptrdiff_t)take_below(bytes, 2) * 2 - 1) * (ptrdiff_t)c->shape.is.block * unit;
+        return ((ptrdiff_t)take_below(bytes, 2) * 2 - 1) * (ptrdiff_t)(c->shape.is.block % 64) * unit;
     }
 }
 
@@ -177,41 +177,45 @@ static bool is_reasonable(const call *c, slot s)
     return bytes_of(c, s) <= LARGEST_BLOCK;
 }
 
-/* Chooses the blocks; `low` and `high` become their limits. */
-static void take_places(cursor *bytes, call *c, place places[SLOTS], ptrdiff_t low[SLOTS], ptrdiff_t high[SLOTS])
-{
-    const size_t overlaps = take_rarely(bytes, 2) ? 6 : 256; /* one argument in so many */
+/* The blocks as they grow; and the arguments that are in them. */
+typedef struct layout {
+    place places[SLOTS];
+    ptrdiff_t low[SLOTS], high[SLOTS];
     slot placed[SLOTS];
-    size_t count = 0;
+    size_t count;
+} layout;
+
+/* Beside an argument that has a place, or in a block of its own; what is of bytes begins anywhere, some before more. */
+static void take_place(cursor *bytes, call *c, layout *l, slot s, bool beside)
+{
+    place p = { c->block_count, unit_of(c, s) == 1 ? (ptrdiff_t)take_below(bytes, 64) : 0 };
+    if (beside && l->count) {
+        const slot other = l->placed[take_below(bytes, l->count)];
+        p.block = l->places[other].block;
+        p.offset = l->places[other].offset + take_offset(bytes, c, s, other);
+    } else {
+        l->low[p.block] = l->high[p.block] = 0;
+        c->block_count++;
+    }
+    p.offset += take_rarely(bytes, 96);
+    const ptrdiff_t end = p.offset + (ptrdiff_t)bytes_of(c, s) + (p.offset > 32 ? 63 : 0);
+    l->low[p.block] = p.offset < l->low[p.block] ? p.offset : l->low[p.block];
+    l->high[p.block] = end > l->high[p.block] ? end : l->high[p.block];
+    l->places[s] = p;
+    l->placed[l->count++] = s;
+}
+
+/* In half of the calls some arguments overlap others, or lie close to them. */
+static void take_places(cursor *bytes, call *c, layout *l)
+{
+    const size_t odds = take_rarely(bytes, 2) ? 6 : 256;
     for (slot s = 0; s < SLOTS; s++) {
         const use u = call_use(c, s);
         const bool absent = u == UNUSED || (u % 2 ? take_rarely(bytes, 2) : take_rarely(bytes, 96));
-        ptrdiff_t offset = 0;
-        c->at[s] = NULL;
-        if (absent)
-            continue;
-        c->at[s] = c; /* something, until there is memory */
-        if (!is_reasonable(c, s)) {
-            c->huge = true;
-            continue;
-        }
-        places[s].block = c->block_count;
-        if (count && take_rarely(bytes, overlaps)) {
-            const slot other = placed[take_below(bytes, count)];
-            places[s].block = places[other].block;
-            offset = places[other].offset + take_offset(bytes, c, s, other);
-        } else {
-            low[c->block_count] = high[c->block_count] = 0;
-            c->block_count++;
-        }
-        if (take_rarely(bytes, 96))
-            offset += 1;
-        const size_t b = places[s].block;
-        const ptrdiff_t end = offset + (ptrdiff_t)bytes_of(c, s);
-        places[s].offset = offset;
-        placed[count++] = s;
-        low[b] = offset < low[b] ? offset : low[b];
-        high[b] = end > high[b] ? end : high[b];
+        c->at[s] = absent ? NULL : c; /* something, until there is memory */
+        if (!absent && is_reasonable(c, s))
+            take_place(bytes, c, l, s, take_rarely(bytes, odds));
+        c->huge = c->huge || (!absent && !is_reasonable(c, s));
     }
 }
 
@@ -235,13 +239,12 @@ static void fill(call *c, slot s, random_state *r)
 
 static void take_memory(cursor *bytes, call *c, buffers *owner)
 {
-    place places[SLOTS];
-    ptrdiff_t low[SLOTS], high[SLOTS];
+    layout l = { .count = 0 };
     random_state r = { take_byte(bytes) };
     c->side = take_rarely(bytes, 2) ? FLUSH_START : FLUSH_END;
-    take_places(bytes, c, places, low, high);
+    take_places(bytes, c, &l);
     for (size_t b = 0; b < c->block_count; b++) {
-        c->blocks[b].bytes = (size_t)(high[b] - low[b]);
+        c->blocks[b].bytes = (size_t)(l.high[b] - l.low[b]);
         c->blocks[b].data = take_guarded(owner, c->blocks[b].bytes, c->side);
         c->blocks[b].before = take_zeros(owner, c->blocks[b].bytes);
         memset(c->blocks[b].data, 0x5a, c->blocks[b].bytes);
@@ -250,7 +253,7 @@ static void take_memory(cursor *bytes, call *c, buffers *owner)
         if (c->at[s] && !is_reasonable(c, s)) {
             c->at[s] = (void *)(uintptr_t)(4096 * (s + 1)); /* in no memory */
         } else if (c->at[s]) {
-            c->at[s] = c->blocks[places[s].block].data + (places[s].offset - low[places[s].block]);
+            c->at[s] = c->blocks[l.places[s].block].data + (l.places[s].offset - l.low[l.places[s].block]);
             fill(c, s, &r);
         }
     for (size_t b = 0; b < c->block_count; b++)
