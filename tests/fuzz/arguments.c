@@ -167,7 +167,8 @@ void fuzz_arguments(cursor *bytes)
     call c;
     take_call(bytes, &c, &taken);
     const bnorm_shape *const s = &c.shape.is;
-    bnorm_set_isa(bnorm_isa_name(take_below(bytes, bnorm_isa_count())));
+    const char *const isa = bnorm_isa_name(take_below(bytes, bnorm_isa_count()));
+    check(bnorm_set_isa(isa) == BNORM_OK && strcmp(bnorm_isa(), isa) == 0, "another ISA than was set");
     bnorm_set_cache_sizes(TAKE_FROM(bytes, caches), TAKE_FROM(bytes, caches));
     const verdict v = judge(&c);
     check_context("%s %zux%zux%zu block %zu, strides %zu %zu %zu to %zu %zu %zu, allowed 0x%llx or 0x%llx",
@@ -182,8 +183,9 @@ void fuzz_arguments(cursor *bytes)
     if (v.must || !c.huge) {
         const bnorm_status status = make_call(&c, NULL);
         check(checked < 0 || checked == (int)status, "the call answers another status than its check");
+        const char *const words = bnorm_status_string(status);
         if (!check(allows(v, status), "another status"))
-            check_note("%s", bnorm_status_string(status));
+            check_note("%s", words);
         if (status)
             check_untouched(&c, "a call that was refused wrote something");
         else

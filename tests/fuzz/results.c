@@ -13,21 +13,37 @@ static bnorm_dtype take_type(cursor *c)
     return bnorm_has_type(type) ? type : BNORM_DTYPE_F32;
 }
 
-/* Mostly a few of each; now and then as many as take a kernel through tiles, groups and segments. */
+/* Mostly a few; now and then as many as take a kernel through tiles and groups. */
 static size_t take_size(cursor *c, size_t largest)
 {
-    static const size_t limits[] = { 4, 20, 20, 70, 300, 10000 };
+    static const size_t limits[] = { 4, 20, 20, 70, 300 };
     const size_t limit = TAKE_FROM(c, limits);
     return take_in(c, 1, limit < largest ? limit : largest);
 }
 
+/* Long planes; rows so wide that they are cut into strips; a plane so long that it has two segments. */
+static bnorm_shape take_large_shape(cursor *c)
+{
+    const size_t kind = take_below(c, 3);
+    if (kind == 0)
+        return bnorm_nchw(1, take_in(c, 1, 2), take_in(c, 1000, 9000));
+    if (kind == 1)
+        return bnorm_nhwc(take_in(c, 1, 3), take_in(c, 2040, 4100), take_in(c, 3, 5));
+    return bnorm_nchw(1, 1, take_in(c, 65530, 66000));
+}
+
+static bnorm_shape take_small_shape(cursor *c)
+{
+    enum { MOST = 800 };
+    static const size_t blocks[] = { 1, 0, 8, 16, 3, 4, 30, 33 };
+    const size_t channels = take_size(c, MOST / 4), points = take_size(c, MOST / channels);
+    const size_t batch = take_size(c, MOST / (channels * points)), block = TAKE_FROM(c, blocks);
+    return bnorm_blocked(batch, channels, points, block ? block : channels);
+}
+
 static bnorm_shape take_shape(cursor *c)
 {
-    static const size_t blocks[] = { 1, 0, 8, 16, 3, 4, 30, 33 };
-    const size_t most = take_rarely(c, 40) ? 20000 : 800;
-    const size_t channels = take_size(c, most / 4), points = take_size(c, most / channels);
-    const size_t batch = take_size(c, most / (channels * points)), block = TAKE_FROM(c, blocks);
-    bnorm_shape s = bnorm_blocked(batch, channels, points, block ? block : channels);
+    bnorm_shape s = take_rarely(c, 40) ? take_large_shape(c) : take_small_shape(c);
     s.in.dtype = take_type(c);
     s.out.dtype = take_type(c);
     return s;
