@@ -190,7 +190,9 @@ void fuzz_arguments(cursor *bytes)
             check_untouched(&c, "a call that was refused wrote something");
         else
             check_written(&c, &taken);
-        if (!status && !v.must)
+        if (!status && !v.must && c.function == CALL_FOLD)
+            check_fold(&c);
+        else if (!status && !v.must)
             check_again(bytes, &c, &taken);
     }
     give_back(&taken);

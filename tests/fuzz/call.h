@@ -130,6 +130,9 @@ bnorm_status make_call(const call *c, const bnorm_machine *m);
 /* What the function that only checks answers; -1: there is none. */
 int make_check(const call *c);
 
+/* Whether bnorm_fold() has given what it should. */
+void check_fold(const call *c);
+
 /* Statuses as bits: one of `must` is what the call answers, if there are any; `may` are what it might find instead. */
 typedef struct verdict {
     uint64_t must, may;
