@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* What bnorm_fold() gave, against its definition. */
 #include <math.h>
+#include <string.h>
 
 #include "../check.h"
 #include "../element.h"
 #include "../tensor.h"
 #include "call.h"
 
-/* What an argument held before the call. */
+/* What an argument held before the call, in memory of any alignment. */
 static const void *before(const call *c, slot s)
 {
     for (size_t b = 0; c->at[s] && b < c->block_count; b++) {
@@ -20,8 +21,11 @@ static const void *before(const call *c, slot s)
 
 static long double number(const call *c, slot s, size_t channel, float otherwise)
 {
-    const float *const numbers = before(c, s);
-    return (long double)(numbers ? numbers[channel] : otherwise);
+    const char *const numbers = before(c, s);
+    float value = otherwise;
+    if (numbers)
+        memcpy(&value, numbers + channel * sizeof(value), sizeof(value));
+    return (long double)value;
 }
 
 static tensor tensor_of(const call *c, slot s)
@@ -38,8 +42,10 @@ static tensor tensor_of(const call *c, slot s)
 static float element(const tensor *t, const void *data, size_t n, size_t channel, size_t p)
 {
     const size_t at = tensor_index(t, n, channel, p) * type_size(t->layout.dtype);
+    uint32_t bits;
     float value;
-    load_elements(t->layout.dtype, &value, (const char *)data + at, 1);
+    memcpy(&bits, (const char *)data + at, type_size(t->layout.dtype));
+    load_elements(t->layout.dtype, &value, &bits, 1);
     return value;
 }
 
