@@ -19,6 +19,11 @@ static bool is_gradient(const call *c)
     return c->function == CALL_BACKWARD || c->function == CALL_REDUCE || c->function == CALL_BACKWARD_APPLY;
 }
 
+static bool takes_infer(const call *c)
+{
+    return c->function == CALL_INFER || c->function == CALL_FOLD;
+}
+
 static bool has_epilogue(const call *c)
 {
     return !c->no_epilogue && c->function != CALL_FOLD && c->function != CALL_FINISH;
@@ -146,30 +151,15 @@ static void judge_epilogue(const call *c, verdict *v)
         v->may |= status_bit(BNORM_ERROR_UNSUPPORTED); /* by SLEEF, where that is */
 }
 
-static void judge_params(const call *c, verdict *v)
+static void judge_numbers(const call *c, verdict *v)
 {
-    const function f = c->function;
-    if (f == CALL_COLLECT || f == CALL_MERGE)
-        return;
-    const void *params = is_gradient(c)                      ? (const void *)&c->backward
-                         : f == CALL_INFER || f == CALL_FOLD ? (const void *)&c->infer
-                                                             : (const void *)&c->train;
-    const size_t size = is_gradient(c)                      ? sizeof(c->backward.is)
-                        : f == CALL_INFER || f == CALL_FOLD ? sizeof(c->infer.is)
-                                                            : sizeof(c->train.is);
-    demand(v, !c->no_params, BNORM_ERROR_NULL_POINTER);
-    if (c->no_params)
-        v->may = anything;
-    else
-        demand_struct(v, params, size, (const unsigned char *)params + size);
-    if (v->may)
-        return;
+    const bnorm_infer_params *i = &c->infer.is;
     const bnorm_train_params *t = &c->train.is;
     const bnorm_backward_params *b = &c->backward.is;
-    if (f == CALL_INFER || f == CALL_FOLD) {
-        demand(v, valid_epsilon(c->infer.is.epsilon), BNORM_ERROR_EPSILON);
-        demand(v, f == CALL_FOLD || valid_enum((int)c->infer.is.hint, 2), BNORM_ERROR_HINT);
-        demand(v, f != CALL_FOLD || c->no_epilogue, BNORM_ERROR_UNSUPPORTED);
+    if (takes_infer(c)) {
+        demand(v, valid_epsilon(i->epsilon), BNORM_ERROR_EPSILON);
+        demand(v, c->function == CALL_FOLD || valid_enum((int)i->hint, 2), BNORM_ERROR_HINT);
+        demand(v, c->function != CALL_FOLD || c->no_epilogue, BNORM_ERROR_UNSUPPORTED);
     } else if (is_gradient(c)) {
         demand(v, valid_enum((int)b->statistics, 1), BNORM_ERROR_STATISTICS);
         demand(v, !is_frozen(c) || valid_epsilon(b->epsilon), BNORM_ERROR_EPSILON);
@@ -180,6 +170,24 @@ static void judge_params(const call *c, verdict *v)
         demand(v, valid_enum((int)t->running_variance, 1), BNORM_ERROR_VARIANCE);
         demand(v, valid_enum((int)t->hint, 2), BNORM_ERROR_HINT);
     }
+}
+
+static void judge_params(const call *c, verdict *v)
+{
+    if (c->function == CALL_COLLECT || c->function == CALL_MERGE)
+        return;
+    demand(v, !c->no_params, BNORM_ERROR_NULL_POINTER);
+    if (c->no_params)
+        v->may = anything;
+    else if (takes_infer(c))
+        demand_struct(v, &c->infer.is, sizeof(c->infer.is), c->infer.more);
+    else if (is_gradient(c))
+        demand_struct(v, &c->backward.is, sizeof(c->backward.is), c->backward.more);
+    else
+        demand_struct(v, &c->train.is, sizeof(c->train.is), c->train.more);
+    if (v->may)
+        return;
+    judge_numbers(c, v);
     judge_epilogue(c, v);
 }
 
