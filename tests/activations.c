@@ -159,7 +159,8 @@ static void check_activation(size_t a, bool table)
         return;
     }
     check(status == BNORM_OK, bnorm_status_string(status));
-    check_errors(a, &e, table);
+    if (check_isa_count() == bnorm_isa_count()) /* else another run has compared portable C with the definition */
+        check_errors(a, &e, table);
     for (size_t k = 0; k < scalar && k < check_isa_count(); k++) {
         check_case("%s, %s", activations[a].name, bnorm_kernels_at(k)->name);
         check(compute(bnorm_kernels_at(k), &e, got[0], got[1]) == BNORM_OK, "a call failed");

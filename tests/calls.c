@@ -2,8 +2,11 @@
 /*
  * The public calls on every ISA: within the bounds of docs/numerics.md against the oracle, and with the bits of
  * portable C on one thread, whatever the ISA, the threads, the cutting of the work, the strides and the alignment.
+ * `calls I N` is the I-th of N parts, which can run side by side.
  */
 #include <float.h>
+#include <getopt.h>
+#include <stdlib.h>
 
 #include "calls.h"
 #include "check.h"
@@ -71,9 +74,13 @@ static void check_job(const bnorm_shape *shape, operation op, input_class class,
     give_back(&j.taken);
 }
 
+static size_t shapes_met, part, parts = 1;
+
 static void check_shape(size_t batch, size_t channels, size_t points, size_t block, input_class class, bool all,
                         random_state *r)
 {
+    if (shapes_met++ % parts != part)
+        return;
     check_case("%zux%zux%zu, block %zu, %s", batch, channels, points, block, input_name(class));
     for (int op = 0; op < operation_count; op++)
         for (int parameters = 0; parameters < 2; parameters++) {
@@ -118,15 +125,20 @@ int main(int argc, char **argv)
 {
     static const size_t blocks[] = { 1, 3, 4, 8, 16, 30, 0 };
     check_start(argc, argv);
-    random_state r = { check_seed() };
-    check_differences();
+    if (optind + 1 < argc) {
+        part = strtoul(argv[optind], NULL, 10) - 1;
+        parts = strtoul(argv[optind + 1], NULL, 10);
+    }
+    random_state r = { check_seed() + part };
+    if (part == 0)
+        check_differences();
     for (size_t i = 0; i < COUNT_OF(shapes); i++)
         for (size_t b = 0; b < COUNT_OF(blocks); b++)
             for (int class = (int)((i + b) % STRIDE); class < INPUT_COUNT; class += STRIDE)
                 check_shape(shapes[i][0], shapes[i][1], shapes[i][2], blocks[b] ? blocks[b] : shapes[i][1],
                             (input_class) class, class == INPUT_random_patterns && i % 7 == b, &r);
     for (size_t i = 0; i < COUNT_OF(long_shapes); i++)
-        for (size_t c = 0; c < COUNT_OF(long_classes); c++)
+        for (size_t c = i % STRIDE; c < COUNT_OF(long_classes); c += STRIDE)
             check_shape(long_shapes[i][0], long_shapes[i][1], long_shapes[i][2], long_shapes[i][3], long_classes[c],
                         false, &r);
     for (int op = 0; op < operation_count; op++)

@@ -20,20 +20,24 @@ build_packages=(meson ninja-build pkg-config gcc g++ libc6-dev libsleef-dev pyth
 
 # need PACKAGE...: does nothing, asks nothing and needs no rights when all are there.
 need() {
-    local package missing=() as_root=()
+    local package missing=() as_root=() install
     for package; do
         [[ $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) == installed* ]] || missing+=("$package")
     done
     ((${#missing[@]})) || return 0
     may_install "${missing[@]}" || return
     ((EUID == 0)) || as_root=(sudo)
-    as_root+=(env DEBIAN_FRONTEND=noninteractive)
+    as_root+=(flock -o /var/lib/dpkg env DEBIAN_FRONTEND=noninteractive) # apt does not wait for another of itself
     for package in "${missing[@]}"; do
         [[ $package != *:* ]] || "${as_root[@]}" dpkg --add-architecture "${package#*:}"
     done
-    # One list of many that does not arrive whole is no reason to stop: installing tells what cannot be had.
-    "${as_root[@]}" apt-get -qq -o Acquire::Retries=3 update || true
-    "${as_root[@]}" apt-get -qq install -y --no-install-recommends "${missing[@]}" </dev/null >/dev/null
+    as_root+=(apt-get -qq -o Acquire::Retries=3)
+    install=("${as_root[@]}" install -y --no-install-recommends "${missing[@]}")
+    # The lists that are there may do. One of many that does not arrive whole is no reason to stop: installing tells what
+    # cannot be had.
+    "${install[@]}" </dev/null &>/dev/null && return
+    "${as_root[@]}" update || true
+    "${install[@]}" </dev/null >/dev/null
 }
 
 # may_install PACKAGE...: --yes and a CI allow it; else whoever sits at the terminal is asked.

@@ -62,57 +62,60 @@ bnorm_layout layout_of(const bnorm_shape *s, bnorm_dtype type, spacing gaps)
     return l;
 }
 
-static inline size_t place(const tensor *t, size_t n, size_t c, size_t p)
+/* Loops go over blocks and their lanes: a division for each element is slow. */
+static inline size_t place(const tensor *t, size_t image, size_t block, size_t point, size_t lane)
 {
-    return n * t->layout.image_stride + c / t->shape.block * t->layout.block_stride + p * t->layout.point_stride +
-           c % t->shape.block;
+    const bnorm_layout *l = &t->layout;
+    return image * l->image_stride + block * l->block_stride + point * l->point_stride + lane;
 }
 
 size_t tensor_index(const tensor *t, size_t image, size_t channel, size_t point)
 {
-    return place(t, image, channel, point);
+    return place(t, image, channel / t->shape.block, point, channel % t->shape.block);
 }
 
 tensor tensor_new(buffers *owner, const bnorm_shape *s, bnorm_layout l, flush side, const float *values)
 {
-    size_t padded = blocks_of(s) * s->block;
+    const size_t blocks = blocks_of(s), lanes = s->block;
     l.point_stride = l.point_stride ? l.point_stride : s->block;
     l.block_stride = l.block_stride ? l.block_stride : s->points * l.point_stride;
-    l.image_stride = l.image_stride ? l.image_stride : blocks_of(s) * l.block_stride;
+    l.image_stride = l.image_stride ? l.image_stride : blocks * l.block_stride;
     tensor t = { .shape = *s, .layout = l };
-    t.elements = place(&t, s->batch - 1, padded - 1, s->points - 1) + 1;
+    t.elements = place(&t, s->batch - 1, blocks - 1, s->points - 1, lanes);
     t.data = take_guarded(owner, t.elements * type_size(l.dtype), side);
     for (size_t i = 0; i < t.elements; i++)
         put_canary(t.data, l.dtype, i);
     for (size_t n = 0; n < s->batch; n++)
-        for (size_t p = 0; p < s->points; p++)
-            for (size_t c = 0; c < padded; c++)
-                if (c >= s->channels)
-                    put(t.data, l.dtype, place(&t, n, c, p), NAN);
-                else if (values)
-                    put(t.data, l.dtype, place(&t, n, c, p), values[(n * s->channels + c) * s->points + p]);
+        for (size_t b = 0; b < blocks; b++)
+            for (size_t p = 0; p < s->points; p++)
+                for (size_t lane = 0, c = b * lanes; lane < lanes; lane++, c++)
+                    if (c >= s->channels)
+                        put(t.data, l.dtype, place(&t, n, b, p, lane), NAN);
+                    else if (values)
+                        put(t.data, l.dtype, place(&t, n, b, p, lane), values[(n * s->channels + c) * s->points + p]);
     return t;
 }
 
 bool tensor_read(const tensor *t, float *values, bool output)
 {
     const bnorm_shape *s = &t->shape;
-    size_t padded = blocks_of(s) * s->block;
+    const size_t blocks = blocks_of(s), lanes = s->block;
     bool intact = true;
     const bnorm_dtype type = t->layout.dtype;
     void *rest = malloc(t->elements * type_size(type));
     memcpy(rest, t->data, t->elements * type_size(type));
     for (size_t n = 0; n < s->batch; n++)
-        for (size_t p = 0; p < s->points; p++)
-            for (size_t c = 0; c < padded; c++) {
-                const size_t at = place(t, n, c, p);
-                const float value = get(rest, type, at);
-                if (c < s->channels)
-                    values[(n * s->channels + c) * s->points + p] = value;
-                else
-                    intact = intact && (output ? value == 0.0f && !signbit(value) : isnan(value));
-                put_canary(rest, type, at);
-            }
+        for (size_t b = 0; b < blocks; b++)
+            for (size_t p = 0; p < s->points; p++)
+                for (size_t lane = 0, c = b * lanes; lane < lanes; lane++, c++) {
+                    const size_t at = place(t, n, b, p, lane);
+                    const float value = get(rest, type, at);
+                    if (c < s->channels)
+                        values[(n * s->channels + c) * s->points + p] = value;
+                    else
+                        intact = intact && (output ? value == 0.0f && !signbit(value) : isnan(value));
+                    put_canary(rest, type, at);
+                }
     for (size_t i = 0; i < t->elements; i++)
         intact = intact && is_canary(rest, type, i);
     free(rest);

@@ -17,7 +17,7 @@ if [[ ! -e $tree/made ]]; then
     touch "$tree/made"
 fi
 cp /etc/resolv.conf "$tree/etc/"
-rm -rf "$tree/bnorm"
+[[ ! -e $tree/bnorm ]] || find "$tree/bnorm" -mindepth 1 -maxdepth 1 ! -name build -exec rm -rf {} + # what is built is kept
 git init -q "$tree/bnorm"
 git ls-files -z --cached --others --exclude-standard | tar -c --null -T - --ignore-failed-read | tar -x -C "$tree/bnorm"
 git -C "$tree/bnorm" add -A
