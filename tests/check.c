@@ -147,6 +147,11 @@ bool check(bool ok, const char *what)
     return ok;
 }
 
+bool check_failed(void)
+{
+    return now.failed != 0;
+}
+
 void check_skip(const char *why)
 {
     snprintf(now.skipped, sizeof(now.skipped), "%s", why);

@@ -30,6 +30,8 @@ void check_case(const char *format, ...) PRINTF_LIKE;
 void check_context(const char *format, ...) PRINTF_LIKE;
 /* Counts one check. */
 bool check(bool passed, const char *what);
+/* Whether a check of this case failed. */
+bool check_failed(void);
 /* The case, or what is left of it, cannot run here; before the first case: the program cannot. */
 void check_skip(const char *why);
 /* Prints a line of information. */

@@ -182,6 +182,9 @@ static void check_epilogues(void)
     BACKWARD(BNORM_OK, c.backward.dresidual = out.dresidual);
     BACKWARD(BNORM_OK, c.backward.dresidual = out.dresidual; c.y = NULL; c.backward.dgamma = c.backward.dbeta = NULL;
              c.x = NULL; c.workspace = NULL);
+    BACKWARD(BNORM_OK, e.residual = out.dresidual; c.backward.epilogue = &e; c.backward.dresidual = out.dresidual);
+    BACKWARD(BNORM_ERROR_OVERLAP, e.residual = out.dresidual + 1; c.backward.epilogue = &e;
+             c.backward.dresidual = out.dresidual);
     BACKWARD(BNORM_ERROR_ALIGNMENT, c.backward.dresidual = off_by_one(out.dresidual));
     BACKWARD(BNORM_ERROR_OVERLAP, c.backward.dresidual = out.y);
     BACKWARD(BNORM_ERROR_OVERLAP, c.backward.dresidual = x);

@@ -184,7 +184,7 @@ static float *filled(job *j, input_class class, bnorm_dtype type, random_state *
     return values;
 }
 
-job job_new(const bnorm_shape *shape, input_class class, uint64_t seed, operation op, bool with_parameters)
+job job_drawn(const bnorm_shape *shape, input_class class, uint64_t seed, operation op, bool with_parameters)
 {
     random_state r = { seed + class };
     const bnorm_dtype in = shape->in.dtype, out = shape->out.dtype;
@@ -194,17 +194,28 @@ job job_new(const bnorm_shape *shape, input_class class, uint64_t seed, operatio
     j.beta = drawn(&j, &r, false);
     j.mean = drawn(&j, &r, false);
     j.var = drawn(&j, &r, true);
-    if (is_backward(op)) {
-        j.y = floats(&j, job_elements(&j));
-        j.low = floats(&j, shape->channels);
-        j.rstd = floats(&j, shape->channels);
+    if (is_backward(op))
         j.dy = filled(&j, with_parameters ? class : INPUT_normal, out, &r);
-    }
     if (has_residual(op))
         j.residual = filled(&j, INPUT_normal, out, &r);
-    if (is_backward(op))
-        go_forward(&j);
-    else if (is_typed(&j) && has_mask(op))
-        j.y = float_y(&j);
+    return j;
+}
+
+void job_complete(job *j)
+{
+    if (is_backward(j->op)) {
+        j->y = floats(j, job_elements(j));
+        j->low = floats(j, j->shape.channels);
+        j->rstd = floats(j, j->shape.channels);
+        go_forward(j);
+    } else if (is_typed(j) && has_mask(j->op)) {
+        j->y = float_y(j);
+    }
+}
+
+job job_new(const bnorm_shape *shape, input_class class, uint64_t seed, operation op, bool with_parameters)
+{
+    job j = job_drawn(shape, class, seed, op, with_parameters);
+    job_complete(&j);
     return j;
 }

@@ -78,11 +78,16 @@ size_t job_elements(const job *j);
  * the seed alone.
  */
 job job_new(const bnorm_shape *shape, input_class class, uint64_t seed, operation op, bool with_parameters);
+/* The same in two steps, between which its data may be changed: drawn; and what a forward call leaves of them. */
+job job_drawn(const bnorm_shape *shape, input_class class, uint64_t seed, operation op, bool with_parameters);
+void job_complete(job *j);
 /* The same on the same data, all in floats; it shares what the first one owns. */
 job job_in_floats(const job *j);
 bool is_typed(const job *j);
 /* Makes the call in guarded buffers; checks its status and that nothing but the outputs was written. */
 result perform(const job *j, const way *w);
+/* Zeros for all that a call of the shape gives. */
+result result_new(const bnorm_shape *shape);
 /* What floats gave becomes what the types of the job must give. */
 void result_round(result *r, const job *j);
 

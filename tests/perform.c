@@ -11,7 +11,7 @@ static size_t elements(const bnorm_shape *s)
     return s->batch * s->channels * s->points;
 }
 
-static result result_new(const bnorm_shape *s)
+result result_new(const bnorm_shape *s)
 {
     result r = { .y = NULL };
     r.y = take_zeros(&r.taken, elements(s) * sizeof(float));

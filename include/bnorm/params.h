@@ -176,7 +176,7 @@ typedef struct bnorm_backward_params {
     int accumulate; /**< not 0: dgamma and dbeta are added to what the arrays hold */
     float *dgamma; /**< NULL: not wanted */
     float *dbeta; /**< NULL: not wanted */
-    void *dresidual; /**< laid out as dy, and may be dy; NULL: not wanted */
+    void *dresidual; /**< laid out as dy, and may be dy, or the residual; NULL: not wanted */
 
     bnorm_hint hint; /**< whether dx should be in the caches afterwards */
 } bnorm_backward_params;
