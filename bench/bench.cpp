@@ -317,7 +317,6 @@ int main(int argc, char **argv)
     std::vector<std::string> peers = python.names();
 #ifdef BENCH_XNNPACK
     peers.push_back("xnnpack");
-    keep_xnnpack_on(cpus);
 #endif
     peers.push_back(std::string(bnorm_isa_name(0)) + "-inplace");
     if (has_huge_pages())
@@ -326,6 +325,9 @@ int main(int argc, char **argv)
 #ifdef BENCH_ONEDNN
     peer_process peer([&](int socket) { serve_avx2_rows(socket, layers); });
     keep_openmp_on(cpus);
+#endif
+#ifdef BENCH_XNNPACK
+    keep_xnnpack_on(cpus); // after the other process is there, which would inherit one CPU
 #endif
     thread_pool pool(cpus);
     const std::vector<row> rows = all_rows(layers, pool.executor().width, peers);
