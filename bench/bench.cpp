@@ -158,7 +158,7 @@ private:
         state.counters["write"] = tensor / r.write;
         state.counters["call"] = r.call / r.seconds;
         state.counters["spread"] = r.spread;
-        state.counters["cold"] = row.bytes() > last_level_cache();
+        state.counters["cold"] = tensor > static_cast<double>(last_level_cache());
         state.SetLabel(std::to_string(row.shape->batch) + 'x' + std::to_string(row.shape->channels) + 'x' +
                        std::to_string(row.shape->points));
     }

@@ -47,15 +47,15 @@ def times(results, peer, op):
 
 
 def caption(results):
-    return paragraph(f"The layers of ResNet-50 that exceed the caches, f32, batch 32, {results.threads} threads, GB/s. For backward the "
+    return paragraph(f"The layers of ResNet-50 whose tensors exceed the caches, f32, batch 32, {results.threads} threads, GB/s. For backward the "
                      f"copy makes one tensor of two. {results.machine()}: `./run report`.")
 
 
 def fast(results):
     pytorch = [value for op in OPERATIONS for value in times(results, "pytorch", op)]
     return paragraph(
-        f"- **Fast.** There, inference runs at {span(copies(results, 'infer'))} of a copy and training at "
-        f"{span(copies(results, 'train'))}. That is {span(times(results, 'onednn', 'infer'), 1)} times the throughput of oneDNN in "
+        f"- **Fast.** {results.headline()} By layout, inference runs at {span(copies(results, 'infer'))} of a copy and training at "
+        f"{span(copies(results, 'train'))}, which is {span(times(results, 'onednn', 'infer'), 1)} times the throughput of oneDNN in "
         f"inference, {span(times(results, 'onednn', 'train'), 1)} in training and {span(times(results, 'onednn', 'backward'), 1)} in "
         f"backward, and {span(pytorch, 1)} times that of PyTorch. [performance.md](docs/performance.md) says what bounds it, and where "
         "oneDNN wins. (`./run report`)", "  ")

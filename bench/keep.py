@@ -7,11 +7,11 @@ import sys
 
 from report import MEASURED
 
-KEPT = ("name", "run_type", "real_time", "bytes_per_second", *MEASURED, "cold", "label", "error_occurred", "error_message")
+KEPT = ("name", "real_time", "bytes_per_second", *MEASURED, "cold", "label", "error_occurred", "error_message")
 
 
 def short(value):
-    return float(f"{value:.5g}") if isinstance(value, float) else value
+    return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
 def main(path):

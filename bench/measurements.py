@@ -67,17 +67,17 @@ class Results:
         return bound_of(row, threads, self.context)
 
     def headline(self):
-        """All of it in a sentence."""
+        """All of it in a sentence; means over layouts and the layers whose tensors exceed the caches."""
         said = []
         for op, name in OPERATIONS.items():
-            times = self.ratio("onednn", op=op, network="resnet50")
+            times = self.ratio("onednn", op=op, network="resnet50", cold=True)
             if times:
                 said.append(f"{times:.2f} times as fast in {name}")
         limit = self.mean(self.best, "limit", network="resnet50", cold=True)
         if limit:
             said.append(f"{'and ' * bool(said)}at {limit:.0%} of what the machine can move")
         beside = f" beside oneDNN {self.context['onednn']}" if "onednn" in self.context else ""
-        return f"On the batch norms of ResNet-50, bnorm{beside} is {', '.join(said)}."
+        return f"On the batch norms of ResNet-50 from memory, bnorm{beside} is {', '.join(said)}."
 
     def machine(self):
         """Where the numbers are from."""

@@ -12,7 +12,7 @@ from report import PEER_NAMES
 from measurements import Results
 
 SECTIONS = [  # title, chart, what it shows, and the ISA or peer without which there is none
-    ("In short", charts.throughput, "Layers of ResNet-50 that do not fit the caches, f32, all threads, geometric means. For "
+    ("In short", charts.throughput, "Layers of ResNet-50 whose tensors exceed the caches, f32, all threads, geometric means. For "
      "backward the copy makes one tensor of two.", None),
     ("By network", charts.networks, "f32, all threads; geometric means over layers and layouts. Above 1, bnorm is faster.", None),
     ("As their users call them", charts.as_called, "The same layers as at first. The others in Python: with their memory there "
@@ -22,7 +22,7 @@ SECTIONS = [  # title, chart, what it shows, and the ISA or peer without which t
      "best loop with the same loads and stores and no arithmetic, measured in the same minute.", None),
     ("From 1 KB to 1 GB", charts.sizes, "f32, all threads; the sizes are of all tensors of a call together.", None),
     ("Accuracy", charts.accuracy, "The largest error of training's y, of 8 x 64 x 784 values, against double.", None),
-    ("Pages", charts.pages, "Layers of ResNet-50 that do not fit the caches, in pages of 4 KB, as malloc gives them and as all "
+    ("Pages", charts.pages, "Layers of ResNet-50 whose tensors exceed the caches, in pages of 4 KB, as malloc gives them and as all "
      "other rows have them, and in huge ones.", "huge"),
     ("Threads", charts.threads, "The same layers, in 4 KB pages.", None),
     ("Types", charts.types, "The same, in elements, as 16-bit types move half of the bytes.", None),

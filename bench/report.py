@@ -17,7 +17,7 @@ def read_rows(benchmarks):
     """Results by (op, layout, dtype, shape, isa, threads), medians of the repetitions; None for a failure."""
     runs = {}
     for run in benchmarks:
-        if run["run_type"] == "iteration" and run.get("error_message") != "interrupted":
+        if run.get("run_type", "iteration") == "iteration" and run.get("error_message") != "interrupted":
             runs.setdefault(tuple(run["name"].split("/")[:6]), []).append(run)
 
     rows = {}
@@ -129,8 +129,8 @@ def print_context(context, best):
     print("one tensor of two. limit: of the best loop with the same loads and stores and no arithmetic: training and backward read")
     print("their inputs twice, the second time from where they then lie; collect only reads. spread: from the first quartile of the")
     print("rounds to the third, as a fraction of the median. The fourth column is what bounds the row: the call, where an empty one")
-    print("takes more than half of the time, or the smallest cache that holds all of its tensors, or memory. cold: they exceed the")
-    print("last-level cache. t1, t2 ...: threads.\n")
+    print("takes more than half of the time, or the smallest cache that holds all of its tensors, or memory. cold: each of")
+    print("them exceeds the last-level cache. t1, t2 ...: threads.\n")
     print("op+epilogue: a residual, and its gradient, count too. none: the same call without the epilogue; unfused: batch norm")
     print("and then the epilogue, in two calls; bare: the activation alone, from one tensor to another; onednn: a primitive for")
     print("each. f32: the same call on floats, which are twice as many bytes.\n")
