@@ -16,6 +16,7 @@ if [[ ${1-} == --check ]]; then
 fi
 
 need python3-matplotlib
+mkdir -p build
 json=build/report.json rows=whole rounds=9
 case ${1-} in
 '') ;;
