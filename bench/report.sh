@@ -25,8 +25,8 @@ case ${1-} in
 *) json=$(cd "$called_from" && realpath "$1") rows='' ;;
 esac
 if [[ $rows ]]; then
-    BNORM_BENCH_ROUNDS=${BNORM_BENCH_ROUNDS-$rounds} bench/run.sh --peers --json "$json" --rows "$rows" >build/report.md ||
-        [[ -s $json ]]
+    BNORM_BENCH_ROUNDS=${BNORM_BENCH_ROUNDS-$rounds} bench/run.sh --peers --json "$json" --rows "$rows" | tee -i build/report.md ||
+        [[ -s $json ]] # Ctrl-C ends it early, with what was measured
 fi
 python3 bench/page.py "$json" build/report.html
 echo "build/report.html"
