@@ -11,7 +11,7 @@ KEPT = ("name", "real_time", "bytes_per_second", *MEASURED, "cold", "label", "er
 
 
 def short(value):
-    return float(f"{value:.4g}") if isinstance(value, float) else value
+    return float(f"{value:.5g}") if isinstance(value, float) else value
 
 
 def main(path):
