@@ -282,14 +282,19 @@ std::string chosen_rows(const std::string &set, size_t threads)
 
 // [quick | whole] [GOOGLE BENCHMARK FLAG...]; without arguments, as on a machine that has nothing but this program, it
 // is quick, and the results go to a file.
-std::vector<std::string> read_arguments(int argc, char **argv, size_t threads)
+std::vector<std::string> read_arguments(int argc, char **argv)
 {
-    std::vector<std::string> given(argv + 1, argv + argc);
-    if (given.empty())
-        given = { "quick", "--benchmark_out=bnorm-results.json", "--benchmark_out_format=json" };
-    if (given[0] == "quick" || given[0] == "whole")
-        given[0] = "--benchmark_filter=" + chosen_rows(given[0], threads);
-    return given;
+    if (argc == 1)
+        return { "quick", "--benchmark_out=bnorm-results.json", "--benchmark_out_format=json" };
+    return { argv + 1, argv + argc };
+}
+
+std::string join(const std::vector<std::string> &words)
+{
+    std::string all;
+    for (const std::string &word : words)
+        all += (all.empty() ? "" : " ") + word;
+    return all;
 }
 
 } // namespace
@@ -298,13 +303,13 @@ int main(int argc, char **argv)
 {
     const bool alone = argc == 1;
     const std::vector<int> cpus = usable_cpus(); // before the pool keeps this thread to one of them
-    std::vector<std::string> given = read_arguments(argc, argv, cpus.size());
-    std::string arguments;
+    std::vector<std::string> given = read_arguments(argc, argv);
+    const std::string arguments = join(given);
+    if (given[0] == "quick" || given[0] == "whole")
+        given[0] = "--benchmark_filter=" + chosen_rows(given[0], cpus.size());
     std::vector<char *> pointers = { argv[0] };
-    for (std::string &argument : given) {
-        arguments += (arguments.empty() ? "" : " ") + argument;
+    for (std::string &argument : given)
         pointers.push_back(argument.data());
-    }
     argc = static_cast<int>(pointers.size());
     pointers.push_back(nullptr);
     argv = pointers.data();

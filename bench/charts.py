@@ -28,8 +28,8 @@ def axes(columns, rows=1, height=3.0):
 def svg(figure, legend_of=None):
     if legend_of:
         handles, labels = legend_of.get_legend_handles_labels()
-        lines = -(-sum(len(label) + 7 for label in labels) // 120)  # as many letters fit a line
-        figure.legend(handles, labels, loc="upper right", ncols=-(-len(labels) // lines), frameon=False)
+        lines = max(1, -(-sum(len(label) + 7 for label in labels) // 120))  # as many letters fit a line
+        figure.legend(handles, labels, loc="upper right", ncols=-(-len(labels) // lines) or 1, frameon=False)
         top = 1 - 0.3 * lines / figure.get_figheight()
     figure.tight_layout(rect=(0, 0, 1, top if legend_of else 1))
     text = io.StringIO()
@@ -111,10 +111,11 @@ def roofline(results):
     figure, panels = axes(3)
     for axis, (op, title) in zip(panels, OPERATIONS.items()):
         rows = [row for network in (None, "size") for row in results.chosen(results.best, op=op, network=network).values()]
-        sizes = [row["bytes"] for row in rows]
-        for label, values, colour in (("the same loads and stores, no arithmetic", [row["speed"] / row["limit"] for row in rows], "copy"),
-                                      (results.name(results.best), [row["speed"] for row in rows], "bnorm")):
-            axis.scatter(sizes, values, s=12, marker="_" if colour == "copy" else "o", color=COLOURS[colour], label=label)
+        limits = [row["speed"] / row["limit"] for row in rows]
+        if rows:
+            at = [row["bytes"] for row in rows]
+            axis.scatter(at, limits, s=12, marker="_", color=COLOURS["copy"], label="the same loads and stores, no arithmetic")
+            axis.scatter(at, [row["speed"] for row in rows], s=12, color=COLOURS["bnorm"], label=results.name(results.best))
         axis.set_xscale("log", base=2)
         axis.set_yscale("log")
         axis.set_title(title)

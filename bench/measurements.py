@@ -23,7 +23,7 @@ class Results:
         self.rows = {key: row for key, row in read_rows(report["benchmarks"]).items() if row}
         if not self.rows:
             sys.exit(f"{path}: no row has a result")
-        self.best = max((isa for *_, isa, _ in self.rows if isa in OURS), key=OURS.index)
+        self.best = max((isa for *_, isa, _ in self.rows if isa in OURS), key=OURS.index, default="scalar")
         self.threads = max(int(threads[1:]) for *_, threads in self.rows)
         self.layouts = [layout for layout in LAYOUTS if any(key[1] == layout for key in self.rows)]
 

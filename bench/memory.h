@@ -119,7 +119,7 @@ private:
     memory allocate(size_t count) const
     {
         constexpr size_t page = size_t{ 2 } << 20;
-        const size_t size = (count * sizeof(float) + page - 1) / page * page;
+        const size_t size = (count * sizeof(float) / page + 1) * page;
         void *start = std::aligned_alloc(page, size);
         if (!start)
             throw std::bad_alloc();

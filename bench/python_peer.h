@@ -18,6 +18,7 @@
 #include "rows.h"
 
 #ifndef _WIN32
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #endif
@@ -32,13 +33,13 @@ public:
         int ends[2];
         if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends) != 0)
             return;
+        for (int end : ends)
+            fcntl(end, F_SETFD, FD_CLOEXEC); // or other peers would keep it open
         const pid_t child = fork();
         if (child == 0) {
             std::signal(SIGINT, SIG_IGN); // the process that asks tells when to end
             dup2(ends[1], 0);
             dup2(ends[1], 1);
-            close(ends[0]);
-            close(ends[1]);
             setenv("OMP_PROC_BIND", "true", 1); // threads on CPUs of their own, as all others have them
             if (name.find("-avx2") != std::string::npos)
                 setenv("ATEN_CPU_CAPABILITY", "avx2", 1); // PyTorch's
@@ -142,6 +143,9 @@ public:
         const char *command = std::getenv("BNORM_BENCH_PEERS");
         if (!command)
             return;
+#ifndef _WIN32
+        std::signal(SIGPIPE, SIG_IGN); // a peer that has ended is a row that failed
+#endif
         for (const char *name :
              { "pytorch", "pytorch-call", "pytorch-avx2", "onnxruntime", "onnxruntime-call", "ncnn", "ncnn-call" })
             peers[name] = std::make_unique<python_peer>(command, name);

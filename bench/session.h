@@ -74,6 +74,8 @@ public:
         for (size_t i = 0; i < rows.size(); i++) {
             const contestant &c = contestants[i];
             result r = { c.error, 0, 0, 0, 0, read, write, call };
+            if (r.error.empty() && c.median() == 0)
+                r.error = "the process of this peer has ended";
             if (r.error.empty()) {
                 r.seconds = c.median();
                 r.spread = c.spread();
