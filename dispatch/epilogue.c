@@ -60,6 +60,8 @@ static bnorm_fusion fusion_of(const bnorm_epilogue *e)
     f.mask = e->mask;
     if (e->activation == BNORM_ACT_RELU || (e->activation == BNORM_ACT_LEAKY_RELU && e->alpha == 0.0f)) {
         f.activation = BNORM_ACT_CLAMP;
+        f.alpha = 0.0f;
+        f.beta = INFINITY; /* where x86 takes a minimum, a NaN would raise a flag */
     } else if (e->activation == BNORM_ACT_CLAMP) {
         f.low = e->alpha;
         f.high = e->beta;
