@@ -38,15 +38,20 @@ static const struct traits *traits_of(bnorm_activation activation)
     return (size_t)activation < count ? &activation_traits[activation] : NULL;
 }
 
+static bool is_finite(float value)
+{
+    return bnorm_ascend(-FLT_MAX, value) && bnorm_ascend(value, FLT_MAX);
+}
+
 static bool meets(const bnorm_epilogue *e, demand parameters)
 {
     switch (parameters) {
     case ALPHA_UP_TO_BETA:
-        return e->alpha <= e->beta;
+        return bnorm_ascend(e->alpha, e->beta);
     case FINITE_ALPHA:
-        return isfinite(e->alpha);
+        return is_finite(e->alpha);
     case RISING_LINE:
-        return e->alpha > 0.0f && isfinite(e->alpha) && isfinite(e->beta);
+        return is_finite(e->alpha) && is_finite(e->beta) && !bnorm_ascend(e->alpha, 0.0f);
     default:
         return true;
     }

@@ -6,6 +6,7 @@
  */
 #define _GNU_SOURCE /* feenableexcept */
 #include <fenv.h>
+#include <math.h>
 
 #include "check.h"
 #include "every.h"
@@ -58,6 +59,29 @@ static void check_calls(const char *what)
     }
 }
 
+/* A NaN among the parameters is a status, and no trap. */
+static void check_statuses(void)
+{
+    const bnorm_shape shape = bnorm_nchw(1, 1, 2);
+    const bnorm_activation parametrised[] = { BNORM_ACT_CLAMP, BNORM_ACT_LEAKY_RELU, BNORM_ACT_HARD_SIGMOID };
+    float x[2] = { 1, 2 }, y[2], one = 1, workspace[256];
+    bnorm_epilogue epilogue = bnorm_epilogue_defaults();
+    bnorm_infer_params infer = bnorm_infer_defaults();
+    bnorm_train_params train = bnorm_train_defaults();
+    infer.mean = infer.var = &one;
+    infer.epsilon = NAN;
+    check(bnorm_infer(&shape, &infer, x, y, NULL) == BNORM_ERROR_EPSILON, "epsilon");
+    infer.epsilon = 0;
+    train.momentum = NAN;
+    check(bnorm_train(&shape, &train, x, y, workspace, sizeof(workspace), NULL) == BNORM_ERROR_MOMENTUM, "momentum");
+    infer.epilogue = &epilogue;
+    epilogue.alpha = NAN;
+    for (size_t i = 0; i < COUNT_OF(parametrised); i++) {
+        epilogue.activation = parametrised[i];
+        check(bnorm_infer(&shape, &infer, x, y, NULL) == BNORM_ERROR_ACTIVATION, "alpha");
+    }
+}
+
 int main(int argc, char **argv)
 {
     check_start(argc, argv);
@@ -69,11 +93,17 @@ int main(int argc, char **argv)
         else
             check_skip("comparisons raise flags on this CPU, or with this compiler");
         check_case("with traps, %s", bnorm_isa_name(i));
-        if (COMPARES_QUIETLY && set_traps(true))
+        if (COMPARES_QUIETLY && set_traps(true)) {
             check_calls("a flag, and no trap");
-        else
+            check_statuses();
+        } else {
             check_skip("there are no traps here, or they are not promised to stay quiet");
+        }
         set_traps(false);
     }
+    check_case("a NaN among the parameters");
+    feclearexcept(FE_ALL_EXCEPT);
+    check_statuses();
+    check(fetestexcept(TRAPPED) == 0, "it raises a flag");
     return check_finish();
 }
