@@ -240,7 +240,7 @@ private:
         bnorm_fusion fusion = {};
         fusion.activation = e.activation == BNORM_ACT_RELU ? BNORM_ACT_CLAMP : e.activation;
         fusion.alpha = e.alpha;
-        fusion.beta = e.beta;
+        fusion.beta = e.activation == BNORM_ACT_RELU ? INFINITY : e.beta;
         fusion.low = e.activation == BNORM_ACT_CLAMP ? e.alpha : 0;
         fusion.high = e.activation == BNORM_ACT_CLAMP ? e.beta : NAN;
         fusion.residual = e.residual ? buffers.dy() : nullptr;

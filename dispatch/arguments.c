@@ -222,9 +222,22 @@ bool bnorm_valid_channels(size_t channels)
     return channels > 0 && channels <= PTRDIFF_MAX / (BNORM_STATISTIC_ARRAYS * sizeof(double));
 }
 
+/* In the order of values; a NaN lies beyond Inf. */
+static int32_t rank_of(float value)
+{
+    const int32_t size = (int32_t)(bnorm_bits_of_float(value) & 0x7fffffff);
+    return signbit(value) ? -size : size;
+}
+
+bool bnorm_ascend(float a, float b)
+{
+    const int32_t inf = 0x7f800000;
+    return -inf <= rank_of(a) && rank_of(a) <= rank_of(b) && rank_of(b) <= inf;
+}
+
 bool bnorm_valid_epsilon(float epsilon)
 {
-    return epsilon >= 0.0f && epsilon <= 3.402823466e38f;
+    return bnorm_ascend(0.0f, epsilon) && bnorm_ascend(epsilon, FLT_MAX);
 }
 
 bool bnorm_valid_hint(bnorm_hint hint)

@@ -72,6 +72,8 @@ bnorm_status bnorm_check_tensors(const bnorm_geometry *geometry, const void *fro
 bnorm_status bnorm_check_ranges(const bnorm_range *ranges, size_t count, size_t tensors);
 bnorm_status bnorm_check_workspace(const void *workspace, size_t size, size_t needed);
 bool bnorm_valid_channels(size_t channels);
+/* Whether a <= b, told by their bits: where traps are on, a comparison of floats would trap on a NaN. */
+bool bnorm_ascend(float a, float b);
 bool bnorm_valid_epsilon(float epsilon);
 bool bnorm_valid_hint(bnorm_hint hint);
 

@@ -38,15 +38,20 @@ static const struct traits *traits_of(bnorm_activation activation)
     return (size_t)activation < count ? &activation_traits[activation] : NULL;
 }
 
+static bool is_finite(float value)
+{
+    return bnorm_ascend(-FLT_MAX, value) && bnorm_ascend(value, FLT_MAX);
+}
+
 static bool meets(const bnorm_epilogue *e, demand parameters)
 {
     switch (parameters) {
     case ALPHA_UP_TO_BETA:
-        return e->alpha <= e->beta;
+        return bnorm_ascend(e->alpha, e->beta);
     case FINITE_ALPHA:
-        return isfinite(e->alpha);
+        return is_finite(e->alpha);
     case RISING_LINE:
-        return e->alpha > 0.0f && isfinite(e->alpha) && isfinite(e->beta);
+        return is_finite(e->alpha) && is_finite(e->beta) && !bnorm_ascend(e->alpha, 0.0f);
     default:
         return true;
     }
@@ -60,6 +65,8 @@ static bnorm_fusion fusion_of(const bnorm_epilogue *e)
     f.mask = e->mask;
     if (e->activation == BNORM_ACT_RELU || (e->activation == BNORM_ACT_LEAKY_RELU && e->alpha == 0.0f)) {
         f.activation = BNORM_ACT_CLAMP;
+        f.alpha = 0.0f;
+        f.beta = INFINITY; /* where x86 takes a minimum, a NaN would raise a flag */
     } else if (e->activation == BNORM_ACT_CLAMP) {
         f.low = e->alpha;
         f.high = e->beta;

@@ -45,7 +45,7 @@ bnorm_status bnorm_check_train_params(const bnorm_train_params *p)
 {
     if (!bnorm_valid_epsilon(p->epsilon))
         return BNORM_ERROR_EPSILON;
-    if (!(p->momentum >= 0.0f && p->momentum <= 1.0f))
+    if (!bnorm_ascend(0.0f, p->momentum) || !bnorm_ascend(p->momentum, 1.0f))
         return BNORM_ERROR_MOMENTUM;
     if (p->running_variance != BNORM_VARIANCE_UNBIASED && p->running_variance != BNORM_VARIANCE_BIASED)
         return BNORM_ERROR_VARIANCE;

@@ -110,7 +110,7 @@ static inline size_t bnorm_values_before(const bnorm_walk *w, size_t super_row)
  * here has y's layout and type, so one index addresses an element of all of them, and its bit of the mask.
  */
 typedef struct bnorm_fusion {
-    bnorm_activation activation; /* BNORM_ACT_RELU is given as BNORM_ACT_CLAMP with bounds 0 and NaN (none) */
+    bnorm_activation activation; /* BNORM_ACT_RELU is given as BNORM_ACT_CLAMP from 0 to Inf, with `high` NaN (none) */
     float alpha, beta;
     float low, high; /* for an activation of two slopes: a bit of the mask is !(u <= low) && !(u >= high) */
     const void *residual; /* NULL: none */

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The caller's floating-point environment, as docs/embedding.md describes it: with subnormal numbers flushed to zero,
+ * The caller's floating-point environment, as docs/guarantees.md describes it: with subnormal numbers flushed to zero,
  * data that have none give the same bits, and all data the same on every ISA; in other rounding modes results stay
- * near; and a call changes nothing of the environment but the flags.
+ * near; in both, several threads give what one gives; and a call changes nothing of the environment but the flags.
  */
 #include <fenv.h>
 #include <math.h>
 
 #include "check.h"
+#include "executors.h"
 #include "job.h"
 
 #if defined(__x86_64__) || defined(__i386__)
@@ -52,9 +53,39 @@ static void set_control(unsigned bits)
 
 static const operation operations[] = { INFER, TRAIN, BACKWARD, BACKWARD_RELU, FROZEN };
 
-static result perform_on(const job *j, const bnorm_kernels *kernels, unsigned bits, int rounding)
+/* ---- Two threads that compute as the caller does ---- */
+
+typedef struct inherited {
+    bnorm_task *task;
+    void *argument;
+    unsigned control;
+    int rounding;
+} inherited;
+
+static void inherit(void *argument, size_t task)
 {
-    const way w = { .kernels = kernels, .tuning = &usual_tuning };
+    const inherited *const from = argument;
+    fesetround(from->rounding);
+    set_control(from->control);
+    from->task(from->argument, task);
+}
+
+static void run_inheriting(void *context, size_t tasks, bnorm_task *task, void *argument)
+{
+    const bnorm_executor threads = executor_threads(2);
+    inherited from = { task, argument, control(), fegetround() };
+    (void)context;
+    threads.run(threads.context, tasks, inherit, &from);
+}
+
+static const bnorm_executor two_threads = { run_inheriting, NULL, 2 };
+
+/* ---- Calls ---- */
+
+static result perform_on(const job *j, const bnorm_kernels *kernels, const bnorm_executor *executor, unsigned bits,
+                         int rounding)
+{
+    const way w = { .kernels = kernels, .tuning = executor ? tunings[1] : &usual_tuning, .executor = executor };
     const unsigned before = control();
     set_control(before | bits);
     fesetround(rounding);
@@ -78,13 +109,17 @@ static bool same_results(const job *j, const result *a, const result *b)
 static void check_flushed(const job *j, input_class class)
 {
     const bnorm_kernels *kernels, *portable = bnorm_kernels_at(bnorm_isa_count() - 1);
-    result plain = perform_on(j, portable, 0, FE_TONEAREST), flushed = perform_on(j, portable, FLUSHED, FE_TONEAREST);
+    result plain = perform_on(j, portable, NULL, 0, FE_TONEAREST);
+    result flushed = perform_on(j, portable, NULL, FLUSHED, FE_TONEAREST);
     if (class != INPUT_subnormal && class != INPUT_random_patterns)
         check(same_results(j, &plain, &flushed), "flushing changed a result without subnormal numbers");
     for (size_t k = 0; (kernels = bnorm_kernels_at(k)) != NULL; k++) {
-        result r = perform_on(j, kernels, FLUSHED, FE_TONEAREST);
+        result r = perform_on(j, kernels, NULL, FLUSHED, FE_TONEAREST);
+        result threads = perform_on(j, kernels, &two_threads, FLUSHED, FE_TONEAREST);
         check(same_results(j, &r, &flushed), "flushing gives other bits than in portable C");
+        check(same_results(j, &threads, &flushed), "flushing, two threads give other bits than one");
         give_back(&r.taken);
+        give_back(&threads.taken);
     }
     give_back(&plain.taken);
     give_back(&flushed.taken);
@@ -95,14 +130,17 @@ static void check_rounding(const job *j)
     static const int modes[] = { FE_UPWARD, FE_DOWNWARD, FE_TOWARDZERO };
     const bnorm_kernels *kernels;
     for (size_t k = 0; (kernels = bnorm_kernels_at(k)) != NULL; k++) {
-        result nearest = perform_on(j, kernels, 0, FE_TONEAREST);
+        result nearest = perform_on(j, kernels, NULL, 0, FE_TONEAREST);
         for (size_t m = 0; m < COUNT_OF(modes); m++) {
-            result r = perform_on(j, kernels, 0, modes[m]);
+            result r = perform_on(j, kernels, NULL, 0, modes[m]);
+            result threads = perform_on(j, kernels, &two_threads, 0, modes[m]);
             bool near = true;
+            check(same_results(j, &r, &threads), "in another rounding mode, two threads give other bits than one");
             for (size_t i = 0; i < job_elements(j); i++)
                 near = near && fabsf(r.y[i] - nearest.y[i]) <= 1e-5f * fmaxf(1.0f, fabsf(nearest.y[i]));
             check(near, "another rounding mode gives something else");
             give_back(&r.taken);
+            give_back(&threads.taken);
         }
         give_back(&nearest.taken);
     }

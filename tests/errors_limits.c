@@ -67,6 +67,56 @@ static void check_unused_strides(void)
     CALL(fold, BNORM_OK, c.shape = bnorm_nchw(1, 1, 1); c.shape.in.point_stride = SIZE_MAX / 4);
 }
 
+/* ---- Sizes and strides of nothing, and of too much, in every call that takes a shape ---- */
+
+static const struct {
+    const char *name;
+    bnorm_status (*make)(const call *c);
+} calls[] = {
+    { "infer", infer },     { "train", train }, { "backward", backward }, { "fold", fold },
+    { "collect", collect }, { "apply", apply }, { "reduce", reduce },     { "backward_apply", backward_apply },
+};
+
+/* An empty tensor has no memory. */
+static void expect_of_all(const bnorm_shape *shape, bnorm_status expected)
+{
+    for (size_t i = 0; i < COUNT_OF(calls); i++) {
+        call c = good_call();
+        c.shape = *shape;
+        if (!expected) {
+            c.x = c.dy = c.y = c.workspace = NULL;
+            c.workspace_size = 0;
+        }
+        expect(calls[i].make(&c), expected, expected != BNORM_OK, calls[i].name);
+    }
+}
+
+static void check_nothing(void)
+{
+    static const size_t sizes[][2] = { { 0, POINTS }, { BATCH, 0 }, { 0, 0 }, { 0, SIZE_MAX }, { SIZE_MAX, 0 } };
+    check_case("no images, no points, no channels");
+    for (size_t i = 0; i < COUNT_OF(sizes); i++)
+        for (size_t block = 0; block <= BLOCK; block += BLOCK / 2) {
+            bnorm_shape s = bnorm_blocked(sizes[i][0], CHANNELS, sizes[i][1], block);
+            s.in.image_stride = s.out.block_stride = s.in.point_stride = SIZE_MAX; /* of what is not there */
+            expect_of_all(&s, block ? BNORM_OK : BNORM_ERROR_SHAPE);
+            s.channels = 0;
+            expect_of_all(&s, BNORM_ERROR_SHAPE);
+        }
+}
+
+static void check_widest_strides(void)
+{
+    static const size_t strides[] = { SIZE_MAX, SIZE_MAX / 2 + 1, SIZE_MAX / 4 + 1, PTRDIFF_MAX / 4 };
+    check_case("strides that lead out of memory");
+    for (size_t i = 0; i < 6 * COUNT_OF(strides); i++) {
+        bnorm_shape s = bnorm_blocked(BATCH, CHANNELS, POINTS, BLOCK);
+        bnorm_layout *const l = i % 2 ? &s.in : &s.out;
+        *(i / 2 % 3 == 0 ? &l->image_stride : i / 2 % 3 == 1 ? &l->block_stride : &l->point_stride) = strides[i / 6];
+        expect_of_all(&s, BNORM_ERROR_SHAPE);
+    }
+}
+
 /* The largest tensor that can be addressed, and the first byte that two arguments share. */
 static void check_largest(void)
 {
@@ -151,6 +201,8 @@ void check_limits(void)
 {
     check_too_many_channels();
     check_unused_strides();
+    check_nothing();
+    check_widest_strides();
     check_largest();
     check_growth();
     check_workspace_query();

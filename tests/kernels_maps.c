@@ -98,7 +98,7 @@ static void check_in_place(const float *y, const float *expected, size_t count, 
 static const size_t plane_widths[] = { 1, 1, 1, 2, 4, 8, 16, 32 };
 enum { MAPS = BNORM_FROZEN + 1 };
 
-static const bnorm_fusion relu = { .activation = BNORM_ACT_CLAMP, .low = 0, .high = NAN };
+static const bnorm_fusion relu = { .activation = BNORM_ACT_CLAMP, .beta = INFINITY, .high = NAN };
 
 /*
  * The same call on the same values in other types: what floats gave in `expected`, rounded. `count` lines of `length`

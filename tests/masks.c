@@ -80,7 +80,7 @@ static void check_run(const bnorm_kernels *kernels, apply_run *apply, size_t at,
     const size_t end = at + lanes, bytes = (end + 7) / 8;
     unsigned char *const mask = pages + page - (last ? bytes - 1 : 0), before[LONGEST / 8 + 2] = { 0xa5, 0x5a, 0xc3 };
     float x[LONGEST], y[LONGEST];
-    const bnorm_fusion relu = { .activation = BNORM_ACT_CLAMP, .low = 0, .high = NAN, .mask = mask };
+    const bnorm_fusion relu = { .activation = BNORM_ACT_CLAMP, .beta = INFINITY, .high = NAN, .mask = mask };
     for (size_t l = 0; l < lanes; l++)
         x[l] = l * l % 7 < 3 ? 1.0f : -1.0f;
     memcpy(mask, before, bytes);

@@ -43,6 +43,7 @@
 #define bnorm_workspace_size BNORM_PREFIXED(bnorm_workspace_size)
 
 /* What the files of the library share. */
+#define bnorm_ascend BNORM_PREFIXED(bnorm_ascend)
 #define bnorm_backward_apply_on BNORM_PREFIXED(bnorm_backward_apply_on)
 #define bnorm_backward_fusion BNORM_PREFIXED(bnorm_backward_fusion)
 #define bnorm_backward_map BNORM_PREFIXED(bnorm_backward_map)

@@ -251,7 +251,7 @@ static INLINE pair activate(pair z, const bnorm_fusion *f)
     case BNORM_ACT_IDENTITY:
         return z;
     case BNORM_ACT_CLAMP:
-        return (pair){ clamp(z.a, f->low, f->high), clamp(z.b, f->low, f->high) };
+        return (pair){ clamp(z.a, f->alpha, f->beta), clamp(z.b, f->alpha, f->beta) };
     case BNORM_ACT_LEAKY_RELU:
         return (pair){ leaky_relu(z.a, f), leaky_relu(z.b, f) };
     case BNORM_ACT_HARD_SWISH: /* bound by memory, so that a call would cost time */

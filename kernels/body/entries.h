@@ -192,9 +192,10 @@ static NOINLINE void expand_units(float *expanded, const float *k, size_t width,
 
 /*
  * Computes units smaller than a pair: expands coefficients to one float per lane, for so many lanes of all images at a
- * time. All but the first of these pieces begin where y is aligned, within a unit if need be.
+ * time. All but the first of these pieces begin where y is aligned, within a unit if need be. Not inlined, as larger
+ * units should not take the stack of its buffer, too.
  */
-static void map_small_units(const bnorm_map_job *first, const bnorm_planes *p)
+static NOINLINE void map_small_units(const bnorm_map_job *first, const bnorm_planes *p)
 {
     enum { PIECE = 768 };
     BNORM_ALIGNED float buffer[BNORM_COEFFICIENTS][PIECE + 3 * PAIR];
