@@ -13,7 +13,7 @@ if [[ ${1-} == --check ]]; then
     done
     # Of what Ctrl-C leaves, there is a page, too: all before the rows, and some of them.
     sed '/"benchmarks"/q' "$file" >build/part.json
-    grep '^{"name"' "$file" | sed '20 s/,$/]}/; 20 q' >>build/part.json
+    grep -m 20 '^{"name"' "$file" | sed '$ s/,$/]}/' >>build/part.json
     job python3 bench/page.py build/part.json build/part.html
     summary
     exit
