@@ -29,8 +29,8 @@ browser.get(page.as_uri())
 
 
 def visible():
-    return [[cell.get_attribute("textContent") for cell in row.find_elements(By.TAG_NAME, "td")]
-            for row in browser.find_elements(By.CSS_SELECTOR, "#rows tbody tr:not([hidden])")]
+    return browser.execute_script("""return [...document.querySelectorAll("#rows tbody tr:not([hidden])")].map(
+        row => [...row.cells].map(cell => cell.textContent));""")
 
 
 def type_filter(words):
