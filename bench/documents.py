@@ -47,8 +47,9 @@ def times(results, peer, op):
 
 
 def caption(results):
-    return paragraph(f"The layers of ResNet-50 whose tensors exceed the caches, f32, batch 32, {results.threads} threads, GB/s. For backward the "
-                     f"copy makes one tensor of two. {results.machine()}: `./run report`.")
+    return paragraph("The layers of ResNet-50 whose tensors exceed the caches, f32, batch 32, "
+                     f"{results.threads} threads, GB/s. For backward the copy makes one tensor of two. {results.machine()}: "
+                     "`./run peers pip` and `./run report`.")
 
 
 def fast(results):

@@ -22,7 +22,7 @@ fi
 others='convolution|_conv_|deconv|inner_product|pool|lrn|softmax|resampling|shuffle|prelu|reduction'
 others+='|(layer|group|instance)_norm|br[dg][eg]mm|uni_reorder|rnn/|matmul/'
 need cmake ninja-build g++ libc6-dev xz-utils debian-archive-keyring
-rm -rf "$dir"
+rm -rf "$dir"/{onednn,build,new,prefix} # what pip installed stays
 unpack_source onednn "$dir/onednn" "${1:-trixie}"
 # Batch norm takes a few files of many, so that this takes five minutes on two cores and not half an hour. If one of
 # those left out is needed after all, nothing is linked.
