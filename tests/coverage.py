@@ -17,8 +17,8 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BOUND = 98  # % of all lines, those of UNREACHABLE among them
-# What no test can run here, by file and function; and what is of some ISAs alone.
-UNREACHABLE = {}
+UNREACHABLE = {}  # what no test can run: {(file, line as it is written): why}
+# What is of some ISAs alone, by file and function.
 NOT_ON_EACH = {
     ("kernels/body/entries.h", "map_large_units"): "all widths of planes divide a pair of 32 lanes",
     ("kernels/body/entries.h", "map_rows"): "vectors of fewer than 16 lanes do not share coefficients",
@@ -86,12 +86,12 @@ def print_table(counts, isas):
 def print_uncovered(counts):
     """Each line that did not run at all; returns the files where no reason is known."""
     unnamed = set()
-    owners = {key[:2]: key[2] for instances in counts.instances.values() for key in instances}
     for name in sorted(counts.lines):
         source = (ROOT / name).read_text(encoding="utf-8").splitlines()
         for number in sorted(number for number, times in counts.lines[name].items() if not times):
-            reason = UNREACHABLE.get((name, owners[name, number]), "")
-            print(f"{name}:{number}: {source[number - 1].strip()}{reason and f'  # {reason}'}")
+            line = source[number - 1].strip()
+            reason = UNREACHABLE.get((name, line), "")
+            print(f"{name}:{number}: {line}{reason and f'  # {reason}'}")
             if not reason:
                 unnamed.add(name)
     return unnamed
