@@ -26,8 +26,8 @@ measure() {
 
 [[ $(uname -m) == x86_64 ]] || { skip coverage 'this is no x86-64'; exit; }
 need "${build_packages[@]}" "${emulation_packages[@]}"
-kernels=(kernels digests activations conversions masks)
-native=("${kernels[@]}" fuzz errors dispatch fold sparse threads environment)
+kernels=(kernels digests activations conversions masks fuzz)
+native=("${kernels[@]}" errors dispatch fold sparse threads environment)
 for cpu in Nehalem SandyBridge Haswell; do native+=("dispatch on $cpu"); done
 avx512=auto
 cpu_has avx512f avx512cd avx512bw avx512dq avx512vl || { avx512=disabled && echo '# without AVX-512, which this CPU lacks'; }
@@ -36,9 +36,9 @@ if [[ ${1-} != native ]]; then
     need_target aarch64
     arm=("${kernels[@]}" 'dispatch on SVE of 2048 bits')
     for bits in 128 256 512; do
-        for name in dispatch kernels digests activations conversions masks; do arm+=("$name on SVE of $bits bits"); done
+        for name in dispatch kernels digests activations conversions masks fuzz; do arm+=("$name on SVE of $bits bits"); done
     done
-    BNORM_DIGESTS=17 measure aarch64 aarch64-linux-gnu-gcov "${arm[@]}" -- --cross-file cross/aarch64.ini -Dsve=enabled -Dsve_bits=128,256,512
+    BNORM_DIGESTS=13 measure aarch64 aarch64-linux-gnu-gcov "${arm[@]}" -- --cross-file cross/aarch64.ini -Dsve=enabled -Dsve_bits=128,256,512
     # What stands in for other ISAs, and for SLEEF.
     need_target s390x
     measure s390x s390x-linux-gnu-gcov dispatch errors masks conversions -- --cross-file cross/s390x.ini -Dsleef=disabled
