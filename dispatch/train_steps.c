@@ -98,9 +98,9 @@ bnorm_status bnorm_train_finish_on(const bnorm_machine *m, size_t channels, uint
                                    const double *m2, const bnorm_train_params *params)
 {
     bnorm_train_params p;
-    bnorm_status status = bnorm_valid_channels(channels) ? BNORM_OK : BNORM_ERROR_SHAPE;
-    if (!status)
-        status = bnorm_read_struct(&p, sizeof(p), params);
+    if (!bnorm_valid_channels(channels))
+        return BNORM_ERROR_SHAPE;
+    bnorm_status status = bnorm_read_struct(&p, sizeof(p), params);
     if (!status)
         status = bnorm_check_train_params(&p);
     if (!status && (!mean || !m2 || !p.saved_mean || !p.saved_mean_low || !p.saved_rstd))
