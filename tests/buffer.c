@@ -54,7 +54,7 @@ static void release(void *pages, size_t bytes)
 
 /* ---- What those say who watch reads ---- */
 
-#ifdef __has_feature
+#ifdef __has_feature /* clang's */
 #if __has_feature(memory_sanitizer)
 #include <sanitizer/msan_interface.h>
 #define FORGET(data, bytes) __msan_poison(data, bytes)

@@ -151,7 +151,7 @@ static void *change_settings(void *argument)
 static void set_stack(pthread_attr_t *attributes)
 {
     pthread_attr_init(attributes);
-#if !defined(__SANITIZE_THREAD__) && !defined(__SANITIZE_ADDRESS__)
+#if !IS_SANITIZED
     pthread_attr_setstacksize(attributes, 1 << 16);
 #endif
 }
