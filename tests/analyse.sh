@@ -42,8 +42,8 @@ check() {
         --error-exitcode=1 "${defines[@]}" "$1"
 }
 
-# Of the kernels, portable C for floats, whose loops every ISA has: it takes gcc most of a minute, and hours with all that is
-# to be inlined. An array that a loop fills is uninitialised to gcc; MemorySanitizer knows better.
+# Of the kernels, portable C for floats, whose loops every ISA has: it takes gcc most of a minute, and did not end in eight
+# with all that is to be inlined. An array that a loop fills is uninitialised to gcc; MemorySanitizer knows better.
 analyse() {
     local how=(-O2)
     [[ $1 != kernels/* ]] ||
