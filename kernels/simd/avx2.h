@@ -128,7 +128,7 @@ static inline __m128i v_load_lower_u16(const uint16_t *p, size_t n)
 {
     __m128i v = _mm_setzero_si128();
     if (n & 1)
-        v = _mm_insert_epi16(v, p[n - 1], 0);
+        v = _mm_insert_epi16(v, (short)p[n - 1], 0);
     if (n & 2)
         v = _mm_or_si128(_mm_slli_si128(v, 4), v_load_two_u16(p + (n & 4)));
     if (n & 4)
