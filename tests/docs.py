@@ -41,6 +41,9 @@ for status in re.findall(r"^    (BNORM_\w+) =", enum, re.M):
     check(f"case {status}:" in read("dispatch/status.c"), f"{status} has words", "not in dispatch/status.c")
 numbers = subprocess.run([sys.executable, root / "bench/documents.py", "--check"], check=False, stderr=subprocess.PIPE, text=True)
 check(numbers.returncode == 0, "numbers are those of the results that are kept", numbers.stderr)
+jobs = set(re.findall(r"^ *if want ([\w-]+) ", read(".ci/run"), re.M))
+asked = set(re.findall(r"name: ([\w-]+)\}", read(".github/workflows/ci.yml")))
+check(asked and asked <= jobs, "the workflow names jobs of .ci/run", f"not {asked - jobs}")
 
 # Names that documents use exist: of the interface in its headers, of variables, macros and files in the sources.
 name = r"\b(?:bnorm|BNORM)_\w+"
