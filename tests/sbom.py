@@ -38,9 +38,13 @@ def output(*command, **environment):
     return subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ | environment).stdout
 
 
+def spdx_id(kind, name):
+    return f"SPDXRef-{kind}-{re.sub('[^A-Za-z0-9.-]', '-', name)}"
+
+
 def package(name, version, licence, purl=None):
     refs = [model.ExternalPackageRef(model.ExternalPackageRefCategory.PACKAGE_MANAGER, "purl", purl)] if purl else []
-    return model.Package(f"SPDXRef-Package-{re.sub('[^A-Za-z0-9.-]', '-', name)}", name, model.SpdxNoAssertion(),
+    return model.Package(spdx_id("Package", name), name, model.SpdxNoAssertion(),
                          version=version, files_analyzed=False, external_references=refs,
                          license_concluded=spdx_licensing.parse(licence), license_declared=spdx_licensing.parse(licence))
 
@@ -81,7 +85,7 @@ def describe(version, prefix, benchmarks):
     for path in [*shared, *sorted(directory.glob("*.a")), *benchmarks]:
         digests = [model.Checksum(model.ChecksumAlgorithm[name], hashlib.new(name, path.read_bytes()).hexdigest())
                    for name in ("SHA1", "SHA256")]
-        file = model.File(f"./{path.name}", f"SPDXRef-File-{path.name}", digests, [model.FileType.BINARY],
+        file = model.File(f"./{path.name}", spdx_id("File", path.name), digests, [model.FileType.BINARY],
                           license_concluded=spdx_licensing.parse("MIT") if path not in benchmarks else None)
         files.append(file)
         links.append((file.spdx_id, Link.GENERATED_FROM, bnorm))
