@@ -61,7 +61,7 @@ list_linked() {
         build/sbom/bin/python tests/sbom.py "$version" "$one/root-build/usr" build/bnorm.spdx.json "${benchmarks[@]}"
 }
 
-need "${build_packages[@]}" "${component_packages[@]}" dpkg-dev python3-venv
+need "${build_packages[@]}" "${component_packages[@]}" dpkg-dev git python3-venv
 rm -rf "$work"
 for place in "$one" "$two"; do
     mkdir -p "$place"
