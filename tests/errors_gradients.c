@@ -60,6 +60,8 @@ static void check_steps(void)
     CALL(collect, BNORM_ERROR_ALIGNMENT, c.mean = off_by_one(out.mean));
     CALL(collect, BNORM_ERROR_OVERLAP, c.mean = out.m2 + 1);
     CALL(collect, BNORM_ERROR_OVERLAP, c.x = out.m2);
+    CALL(collect, BNORM_ERROR_OVERLAP, c.x = out.mean);
+    CALL(collect, BNORM_ERROR_OVERLAP, c.x = out.workspace);
     CALL(collect, BNORM_ERROR_SHAPE, c.shape.channels = 0);
     CALL(collect, BNORM_ERROR_EXECUTOR, c.executor.width = 0);
     CALL(merge, BNORM_OK, nothing());
@@ -90,12 +92,16 @@ static void check_steps(void)
     CALL(apply, BNORM_ERROR_NULL_POINTER, c.train.saved_rstd = NULL);
     CALL(apply, BNORM_ERROR_OVERLAP, c.train.saved_rstd = out.y);
     CALL(apply, BNORM_ERROR_OVERLAP, c.x = out.y + 1);
+    CALL(apply, BNORM_OK, c.train.gamma = x + 3; c.train.saved_mean = x);
     CALL(apply, BNORM_ERROR_HINT, c.train.hint = (bnorm_hint)7);
     CALL(reduce, BNORM_OK, nothing());
     CALL(reduce, BNORM_ERROR_NULL_POINTER, c.x = NULL);
     CALL(reduce, BNORM_ERROR_NULL_POINTER, c.sums = NULL);
     CALL(reduce, BNORM_ERROR_NULL_POINTER, c.backward.mean = NULL);
     CALL(reduce, BNORM_ERROR_OVERLAP, c.x = out.sums);
+    CALL(reduce, BNORM_ERROR_OVERLAP, c.dy = out.sums);
+    CALL(reduce, BNORM_ERROR_OVERLAP, c.backward.gamma = (const float *)(const void *)out.sums);
+    CALL(reduce, BNORM_OK, c.dy = x; c.backward.gamma = x + 3);
     CALL(reduce, BNORM_ERROR_WORKSPACE_SIZE, c.workspace_size = 1);
     CALL(backward_apply, BNORM_OK, nothing());
     CALL(backward_apply, BNORM_OK, c.y = NULL);
