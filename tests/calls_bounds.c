@@ -13,8 +13,7 @@ static struct {
 
 static void note_worst(double *kept, long double error)
 {
-    if ((double)error > *kept)
-        *kept = (double)error;
+    *kept = (double)larger_error((long double)*kept, error);
 }
 
 /* The running statistics by their definition: momentum and variance as perform() asks for them. */
@@ -74,7 +73,7 @@ static void check_channel(const job *j, const result *r, size_t c, input_class c
                 z += (long double)j->residual[i];
             long double exact = oracle_activation(&e, z);
             long double error = beyond_rounding(r->y[i], exact, s->out.dtype) / fmaxl(1, fmaxl(fabsl(z), terms));
-            largest = fmaxl(largest, e.activation ? error / steepest : error);
+            largest = larger_error(largest, e.activation ? error / steepest : error);
             constant_is_beta = constant_is_beta && (j->op != TRAIN || m.var != 0 || r->y[i] == rounded_beta);
         }
     note_worst(&worst[class].y, largest);
@@ -146,7 +145,7 @@ static void check_dx(const job *j, const result *r, size_t c, const exact_channe
         const long double error = beyond_rounding(r->y[at], exact, j->shape.in.dtype) -
                                   fabsl(x->factor * x->slope_error * (long double)j->dy[at]);
         const long double terms = fabsl(x->factor * (x->dy[i] - sums.dbeta / count));
-        largest = fmaxl(largest, error / fmaxl(fmaxl(1, size), fmaxl(fabsl(exact), terms)));
+        largest = larger_error(largest, error / fmaxl(fmaxl(1, size), fmaxl(fabsl(exact), terms)));
     }
     note_worst(kept, largest);
     check(largest <= 4e-6L, "dx is off");

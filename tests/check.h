@@ -55,6 +55,11 @@ int check_finish(void);
 /* The seed of this run. */
 uint64_t check_seed(void);
 
+/* The larger of two errors; NaN is larger than any. */
+static inline long double larger_error(long double a, long double b)
+{
+    return b <= a || a != a ? a : b;
+}
 /* Equal to the bit, a NaN being equal to a NaN. Compares `count` floats. */
 bool same_bits(const float *a, const float *b, uint64_t count);
 /* FNV-1a over the bytes of floats, the low one first; all NaN are one. */

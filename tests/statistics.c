@@ -101,8 +101,8 @@ static void search(size_t tries)
         check(e.mean <= proven_mean, "the mean is off");
         if (e.var > worst.var)
             worst_seed = seed;
-        worst.var = fmaxl(worst.var, e.var);
-        worst.mean = fmaxl(worst.mean, e.mean);
+        worst.var = larger_error(worst.var, e.var);
+        worst.mean = larger_error(worst.mean, e.mean);
     }
     give_back(&taken);
     check_note("worst of %zu: variance %.2Le (sample %llu), mean %.2Le standard deviations", tries + COUNT_OF(found),
@@ -215,8 +215,8 @@ static void check_scales(outcome *o)
             train(x, VALUES, 1e-36f, 1.0f, o);
             check(fabsl((long double)o->running[1] - m.var) <= proven * m.var + 0x1p-149L, "the variance is off");
             for (size_t i = 0; i < VALUES; i++)
-                worst =
-                    fmaxl(worst, fabsl((long double)o->y[i] - oracle_value(x[i], m, 1e-36f, gamma_given, beta_given)));
+                worst = larger_error(
+                    worst, fabsl((long double)o->y[i] - oracle_value(x[i], m, 1e-36f, gamma_given, beta_given)));
             check(worst <= 2e-5L, "y is off");
             train(x, VALUES, 0, 1.0f, o);
             check(all_finite(o->y, VALUES), "y is not finite");
