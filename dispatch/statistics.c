@@ -79,6 +79,8 @@ static size_t values_in(const bnorm_order *o, size_t first, size_t rows)
     return bnorm_values_before(&o->walk, first + rows) - bnorm_values_before(&o->walk, first);
 }
 
+/* NOLINTBEGIN(clang-analyzer-core.NullDereference): of x and dy one is there. */
+
 /* Loads elements as floats. */
 static void load_piece(const void *x, bnorm_dtype type, size_t first, size_t n, float *piece)
 {
@@ -108,6 +110,8 @@ static void first_values(const bnorm_walk *w, const void *x, bnorm_dtype type, s
         for (size_t lane = 0, at = first; lane < w->width; lane += w->block, at += w->x.block_stride, pivot += w->block)
             load_piece(x, type, at, w->block, pivot);
 }
+
+/* NOLINTEND(clang-analyzer-core.NullDereference) */
 
 /* Finds a pivot for the values of x that c names: their mean, computed about the first of them. */
 static void find_pivot(const bnorm_kernels *k, const bnorm_order *o, bnorm_sum_job c, const bnorm_scratch *s)

@@ -65,16 +65,16 @@ bnorm_status bnorm_train_collect(const bnorm_shape *shape, const void *x, double
 bnorm_status bnorm_train_merge_on(const bnorm_machine *m, size_t channels, uint64_t count, double *mean, double *m2,
                                   uint64_t more_count, const double *more_mean, const double *more_m2)
 {
+    if (!bnorm_valid_channels(channels))
+        return BNORM_ERROR_SHAPE;
+    if (!mean || !m2 || !more_mean || !more_m2)
+        return BNORM_ERROR_NULL_POINTER;
     const bnorm_range ranges[] = {
         bnorm_doubles(mean, channels, true),
         bnorm_doubles(m2, channels, true),
         bnorm_doubles(more_mean, channels, false),
         bnorm_doubles(more_m2, channels, false),
     };
-    if (!bnorm_valid_channels(channels))
-        return BNORM_ERROR_SHAPE;
-    if (!mean || !m2 || !more_mean || !more_m2)
-        return BNORM_ERROR_NULL_POINTER;
     bnorm_status status = bnorm_check_ranges(ranges, sizeof(ranges) / sizeof(*ranges), 0);
     if (status || more_count == 0)
         return status;
@@ -98,9 +98,9 @@ bnorm_status bnorm_train_finish_on(const bnorm_machine *m, size_t channels, uint
                                    const double *m2, const bnorm_train_params *params)
 {
     bnorm_train_params p;
-    bnorm_status status = bnorm_valid_channels(channels) ? BNORM_OK : BNORM_ERROR_SHAPE;
-    if (!status)
-        status = bnorm_read_struct(&p, sizeof(p), params);
+    if (!bnorm_valid_channels(channels))
+        return BNORM_ERROR_SHAPE;
+    bnorm_status status = bnorm_read_struct(&p, sizeof(p), params);
     if (!status)
         status = bnorm_check_train_params(&p);
     if (!status && (!mean || !m2 || !p.saved_mean || !p.saved_mean_low || !p.saved_rstd))

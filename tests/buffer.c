@@ -52,6 +52,24 @@ static void release(void *pages, size_t bytes)
 }
 #endif
 
+/* ---- What those say who watch reads ---- */
+
+#ifdef __has_feature /* clang's */
+#if __has_feature(memory_sanitizer)
+#include <sanitizer/msan_interface.h>
+#define FORGET(data, bytes) __msan_poison(data, bytes)
+#endif
+#endif
+#if !defined(FORGET) && defined(__has_include)
+#if __has_include(<valgrind/memcheck.h>)
+#include <valgrind/memcheck.h>
+#define FORGET(data, bytes) VALGRIND_MAKE_MEM_UNDEFINED(data, bytes)
+#endif
+#endif
+#ifndef FORGET
+#define FORGET(data, bytes) ((void)0)
+#endif
+
 /* Plain memory follows its header; guarded memory has none beside it. */
 typedef struct buffer {
     struct buffer *before;
@@ -88,6 +106,13 @@ void *take_guarded(buffers *owner, size_t bytes, flush side)
         exit(1);
     }
     return (char *)b->pages + page + (side == FLUSH_END ? inner - bytes : 0);
+}
+
+void *take_unwritten(buffers *owner, size_t bytes, flush side)
+{
+    void *data = take_guarded(owner, bytes, side);
+    (void)FORGET(data, bytes);
+    return data;
 }
 
 void give_back(buffers *owner)

@@ -14,6 +14,8 @@ typedef struct buffers {
 
 /* Between two pages that may not be touched, flush with the one after or the one before. */
 void *take_guarded(buffers *owner, size_t bytes, flush side);
+/* The same, and what is read of it before it is written is an error to MemorySanitizer and to valgrind. */
+void *take_unwritten(buffers *owner, size_t bytes, flush side);
 /* Zeros, aligned for any type. */
 void *take_zeros(buffers *owner, size_t bytes);
 void give_back(buffers *owner);

@@ -111,9 +111,10 @@ static const size_t shapes[][3] = {
     { 17, 12, 1 }, { 5, 257, 2 }, { 2, 40, 100 }, { 1, 2, 1111 }, { 2, 17, 130 }, { 64, 24, 16 }, { 9, 100, 5 },
 };
 
-/* Long enough for several segments, in lanes of one channel, of some and of many. */
+/* Long enough for several segments, in lanes of one channel, of some and of many; so wide that rows are cut into
+ * strips, on one thread too. */
 static const size_t long_shapes[][4] = {
-    { 1, 2, 70001, 1 }, { 3, 3, 24001, 3 }, { 2101, 230, 1, 230 }, { 5, 16, 2099, 8 }
+    { 1, 2, 70001, 1 }, { 3, 3, 24001, 3 }, { 2101, 230, 1, 230 }, { 5, 16, 2099, 8 }, { 64, 2051, 1, 2051 }
 };
 static const input_class long_classes[] = { INPUT_normal, INPUT_offset_1e6, INPUT_step, INPUT_heavy_tailed,
                                             INPUT_random_patterns };

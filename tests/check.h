@@ -16,6 +16,17 @@
 #define PRINTF_LIKE
 #endif
 
+/* Sanitizers need more stack, and a start of their own: gcc says which there is, clang is asked. */
+#ifndef __has_feature
+#define __has_feature(name) 0
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || __has_feature(address_sanitizer) || \
+    __has_feature(memory_sanitizer) || __has_feature(thread_sanitizer)
+#define IS_SANITIZED 1
+#else
+#define IS_SANITIZED 0
+#endif
+
 #define COUNT_OF(array) (sizeof(array) / sizeof(*(array)))
 
 /*

@@ -41,12 +41,19 @@ for status in re.findall(r"^    (BNORM_\w+) =", enum, re.M):
     check(f"case {status}:" in read("dispatch/status.c"), f"{status} has words", "not in dispatch/status.c")
 numbers = subprocess.run([sys.executable, root / "bench/documents.py", "--check"], check=False, stderr=subprocess.PIPE, text=True)
 check(numbers.returncode == 0, "numbers are those of the results that are kept", numbers.stderr)
+jobs = set(re.findall(r"^ *if want ([\w-]+) ", read(".ci/run"), re.M))
+asked = set(re.findall(r"name: ([\w-]+)\}", read(".github/workflows/ci.yml")))
+check(asked and asked <= jobs, "the workflow names jobs of .ci/run", f"not {asked - jobs}")
 
 # Names that documents use exist: of the interface in its headers, of variables, macros and files in the sources.
 name = r"\b(?:bnorm|BNORM)_\w+"
-endings = {".c", ".h", ".inc", ".def", ".py", ".sh", ".cpp", ".build", ".in", ".txt"}
+endings = {".c", ".h", ".inc", ".def", ".py", ".sh", ".cpp", ".build", ".in", ".ini", ".txt", ".yml"}
 sources = [path for path in root.rglob("*") if path.suffix in endings or path == root / "run"]
 sources = [path for path in sources if not path.relative_to(root).parts[0].startswith(("build", "subprojects"))]
+shown = {root / "examples" / name for name in ("inference.c", "training.c", "pytorch.py")}
+bare = [str(path.relative_to(root)) for path in sources if path.suffix != ".txt" and path not in shown
+        and "SPDX-License-Identifier: MIT" not in path.read_text(encoding="utf-8")[:200]]
+check(not bare, "every source names its licence", f"but for {bare}")
 names = set().union(*(re.findall(name, path.read_text(encoding="utf-8")) for path in sources))
 for path in [*root.glob("*.md"), *root.glob("docs/*.md"), *root.glob("kernels/*.md"), *root.glob("python/*.md")]:
     words = set(re.findall(name, path.read_text(encoding="utf-8"))) - names

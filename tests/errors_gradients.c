@@ -65,6 +65,7 @@ static void check_steps(void)
     CALL(merge, BNORM_OK, nothing());
     CALL(merge, BNORM_OK, c.count = 0);
     CALL(merge, BNORM_ERROR_NULL_POINTER, c.mean = NULL);
+    CALL(merge, BNORM_ERROR_NULL_POINTER, c.m2 = NULL);
     CALL(merge, BNORM_ERROR_ALIGNMENT, c.m2 = off_by_one(out.m2));
     CALL(merge, BNORM_ERROR_OVERLAP, c.mean = out.m2 + 1);
     CALL(merge, BNORM_ERROR_OVERLAP, c.mean = moments);
@@ -85,6 +86,8 @@ static void check_steps(void)
     CALL(apply, BNORM_OK, c.x = c.y);
     CALL(apply, BNORM_ERROR_NULL_POINTER, c.x = NULL);
     CALL(apply, BNORM_ERROR_NULL_POINTER, c.train.saved_mean = NULL);
+    CALL(apply, BNORM_ERROR_NULL_POINTER, c.train.saved_mean_low = NULL);
+    CALL(apply, BNORM_ERROR_NULL_POINTER, c.train.saved_rstd = NULL);
     CALL(apply, BNORM_ERROR_OVERLAP, c.train.saved_rstd = out.y);
     CALL(apply, BNORM_ERROR_OVERLAP, c.x = out.y + 1);
     CALL(apply, BNORM_ERROR_HINT, c.train.hint = (bnorm_hint)7);
@@ -97,14 +100,23 @@ static void check_steps(void)
     CALL(backward_apply, BNORM_OK, nothing());
     CALL(backward_apply, BNORM_OK, c.y = NULL);
     CALL(backward_apply, BNORM_OK, c.y = NULL; c.x = c.dy = NULL);
+    CALL(backward_apply, BNORM_OK, c.shape.batch = 0);
     CALL(backward_apply, BNORM_ERROR_NULL_POINTER, c.sums = NULL);
     CALL(backward_apply, BNORM_OK, c.sums = NULL; c.backward.dgamma = c.backward.dbeta = NULL; c.x = NULL; c.count = 0;
          c.backward.statistics = BNORM_STATISTICS_FROZEN; c.backward.var = parameters[1]);
     CALL(backward_apply, BNORM_ERROR_NULL_POINTER, c.dy = NULL);
     CALL(backward_apply, BNORM_ERROR_SHAPE, c.count = BATCH * POINTS - 1);
     CALL(backward_apply, BNORM_ERROR_OVERLAP, c.backward.dgamma = out.y);
-    check_case("finish: nothing was counted");
     call c = good_call();
+    check_case("merge: moments are missing");
+    for (int i = 0; i < 2; i++)
+        expect(bnorm_train_merge(CHANNELS, 1, out.mean, out.m2, 1, i ? moments : NULL, i ? NULL : moments),
+               BNORM_ERROR_NULL_POINTER, true, "merge");
+    check_case("finish: moments are missing");
+    for (int i = 0; i < 2; i++)
+        expect(bnorm_train_finish(CHANNELS, 2, i ? moments : NULL, i ? NULL : moments, &c.train),
+               BNORM_ERROR_NULL_POINTER, true, "finish");
+    check_case("finish: nothing was counted");
     c.count = 0;
     expect(finish(&c), BNORM_OK, true, "BNORM_OK");
 }

@@ -105,6 +105,9 @@ static void check_overlap(void)
     REFUSED(BNORM_ERROR_OVERLAP, c.x = out.y + BLOCK; c.y = out.y);
     INFER(BNORM_ERROR_OVERLAP, c.x = out.y; c.shape.in.point_stride = BLOCK + 1);
     TRAIN(BNORM_ERROR_OVERLAP, c.x = out.y; c.shape.in.point_stride = BLOCK + 1);
+    INFER(BNORM_ERROR_OVERLAP, c.x = out.y; c.shape.in.image_stride = ELEMENTS / BATCH + 1);
+    INFER(BNORM_ERROR_OVERLAP, c.x = two; c.y = two; c.shape.in.block_stride = BLOCK * POINTS + 1;
+          c.shape.in.image_stride = c.shape.out.image_stride = 3 * BLOCK * POINTS);
     BACKWARD(BNORM_OK, c.x = out.y; c.shape.out.point_stride = BLOCK + 1; c.dy = two);
     BACKWARD(BNORM_ERROR_OVERLAP, c.dy = out.y; c.shape.in.point_stride = BLOCK + 1);
     BACKWARD(BNORM_ERROR_OVERLAP, c.dy = out.y + 1);
@@ -160,9 +163,11 @@ static void check_epilogues(void)
     EPILOGUE(BNORM_ERROR_ACTIVATION, e.activation = (bnorm_activation)14);
     EPILOGUE(BNORM_ERROR_ACTIVATION, e.activation = BNORM_ACT_CLAMP; e.alpha = 1);
     EPILOGUE(BNORM_ERROR_ACTIVATION, e.activation = BNORM_ACT_CLAMP; e.beta = NAN);
+    EPILOGUE(BNORM_ERROR_ACTIVATION, e.activation = BNORM_ACT_CLAMP; e.alpha = copysignf(NAN, -1.0f); e.beta = 1);
     EPILOGUE(BNORM_OK, e.activation = BNORM_ACT_CLAMP; e.alpha = -infinity; e.beta = infinity);
     EPILOGUE(BNORM_ERROR_ACTIVATION, e.activation = BNORM_ACT_LEAKY_RELU; e.alpha = infinity);
     EPILOGUE(BNORM_ERROR_ACTIVATION, e.activation = BNORM_ACT_HARD_SIGMOID; e.alpha = 0);
+    EPILOGUE(BNORM_ERROR_ACTIVATION, e.activation = BNORM_ACT_HARD_SIGMOID; e.alpha = infinity);
     EPILOGUE(BNORM_ERROR_ACTIVATION, e.activation = BNORM_ACT_HARD_SIGMOID; e.alpha = 1; e.beta = NAN);
     EPILOGUE(BNORM_ERROR_ACTIVATION, e.activation = BNORM_ACT_ELU; e.alpha = NAN);
     EPILOGUE(BNORM_ERROR_ACTIVATION, e.activation = BNORM_ACT_SILU; e.mask = out.mask);

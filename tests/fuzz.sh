@@ -10,7 +10,7 @@ need "libclang-rt-$(clang -dumpversion | cut -d. -f1)-dev"
 without=(-Dbench=disabled -Dopenmp=disabled -Dpthreadpool=disabled -Dmpi=disabled)
 CC=clang configure "$dir" -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false "${without[@]}"
 meson compile -C "$dir" "${targets[@]/#/fuzz-}"
-export ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 
 # fuzz TARGET: from the corpus of the repository and what earlier runs left in the build directory.
 fuzz() {

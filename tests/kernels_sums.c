@@ -172,17 +172,16 @@ static void check_all_terms(const bnorm_walk *w, const bnorm_sum_job *c, const b
     }
 }
 
-static size_t extent_of(const bnorm_reach *r, size_t units, size_t runs, size_t rows, size_t width)
+static size_t extent_of(const bnorm_walk *w, const bnorm_reach *r, size_t units)
 {
-    return (units - 1) * r->unit_stride + (runs - 1) * r->run_stride + (rows - 1) * r->point_stride + width;
+    return (units - 1) * r->unit_stride + (w->runs - 1) * r->run_stride + (w->run_rows - 1) * r->point_stride +
+           w->width;
 }
 
-static void check_walk(trial *t, sum_kernel *kernel, sum_kernel *scalar, size_t width, size_t run_rows)
+/* Sums over some super-rows of a walk; and over the same values in other types, often of one type. */
+static void check_walk(trial *t, const bnorm_walk *w, size_t units)
 {
-    size_t runs = 1 + random_below(&t->random, 4), units = 1 + random_below(&t->random, 3);
-    size_t x_gap = random_below(&t->random, 3) == 0 ? 2 : 0, dy_gap = random_below(&t->random, 3) == 0 ? 5 : x_gap;
-    const bnorm_walk w = new_walk(width, run_rows, runs, x_gap, dy_gap);
-    const size_t super_rows = runs * w.run_super_rows, channels = units * width;
+    const size_t super_rows = w->runs * w->run_super_rows, channels = units * w->width;
     bnorm_sum_job c = { .fusion = &relu, .units = units, .first = random_below(&t->random, super_rows) };
     const size_t most = bnorm_min(super_rows - c.first, BNORM_CHUNK);
     /* Often a group, or two super-rows more: with one more, the order is the same. */
@@ -193,19 +192,43 @@ static void check_walk(trial *t, sum_kernel *kernel, sum_kernel *scalar, size_t 
         *arrays[i] = trial_input(t, channels);
     bnorm_sum_job typed = c;
     typed.x_type = trial_type(t);
-    typed.dy_type = trial_type(t);
+    typed.dy_type = random_below(&t->random, 2) ? typed.x_type : trial_type(t);
     void *x, *dy;
-    c.x = trial_typed_input(t, extent_of(&w.x, units, runs, run_rows, width), typed.x_type, &x);
-    c.dy = trial_typed_input(t, extent_of(&w.dy, units, runs, run_rows, width), typed.dy_type, &dy);
+    c.x = trial_typed_input(t, extent_of(w, &w->x, units), typed.x_type, &x);
+    c.dy = trial_typed_input(t, extent_of(w, &w->dy, units), typed.dy_type, &dy);
     typed.x = x;
     typed.dy = dy;
     float *const out[2] = { trial_output(t, channels * BNORM_SUMS), trial_output(t, channels * BNORM_SUMS) };
-    check_all_terms(&w, &c, &typed, kernel, scalar, out);
+    check_all_terms(w, &c, &typed, t->kernels->sum_units, t->scalar->sum_units, out);
+}
+
+/* Units one after the other. */
+static void check_units(trial *t, size_t width, size_t run_rows)
+{
+    size_t runs = 1 + random_below(&t->random, 4), units = 1 + random_below(&t->random, 3);
+    size_t x_gap = random_below(&t->random, 3) == 0 ? 2 : 0, dy_gap = random_below(&t->random, 3) == 0 ? 5 : x_gap;
+    const bnorm_walk w = new_walk(width, run_rows, runs, x_gap, dy_gap);
+    check_walk(t, &w, units);
+}
+
+/* Units of one channel that are adjacent in memory, a few or more than a pair of vectors, and alone there or not. */
+static void check_columns(trial *t, size_t points)
+{
+    size_t units = 1 + random_below(&t->random, random_below(&t->random, 4) ? 6 : 40);
+    bnorm_walk w = new_walk(1, points, 1 + random_below(&t->random, 4), units - 1, units - 1);
+    bnorm_reach *const reaches[] = { &w.x, &w.dy };
+    for (size_t i = 0; i < COUNT_OF(reaches); i++) {
+        const size_t gap = random_below(&t->random, 3) ? 0 : 3;
+        *reaches[i] = new_reach(1, w.rows_per_super_row, points, w.runs, units - 1 + gap);
+        reaches[i]->unit_stride = 1;
+    }
+    w.dense = false;
+    check_walk(t, &w, units);
 }
 
 void check_sum_units(trial *t)
 {
-    check_walk(t, t->kernels->sum_units, t->scalar->sum_units, 1, t->length);
-    check_walk(t, t->kernels->sum_units, t->scalar->sum_units, t->length,
-               1 + random_below(&t->random, 3000 / (t->length + 10)));
+    check_units(t, 1, t->length);
+    check_units(t, t->length, 1 + random_below(&t->random, 3000 / (t->length + 10)));
+    check_columns(t, t->length);
 }

@@ -74,7 +74,7 @@ static memory workspace_for(buffers *owner, const way *w, const bnorm_shape *sha
     memory workspace = { NULL, 0 };
     bnorm_status status = bnorm_workspace_size_on(&m, shape, op, w->executor, &workspace.size);
     check(status == BNORM_OK, bnorm_status_string(status));
-    workspace.data = take_guarded(owner, workspace.size, w->side);
+    workspace.data = take_unwritten(owner, workspace.size, w->side);
     return workspace;
 }
 

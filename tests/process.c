@@ -127,7 +127,7 @@ static void check_signals(void)
 
 /* ---- Stacks ---- */
 
-#if defined(__OPTIMIZE__) && !defined(__SANITIZE_THREAD__) && !defined(__SANITIZE_ADDRESS__)
+#if defined(__OPTIMIZE__) && !IS_SANITIZED
 enum { IS_LEAN = 1 };
 #else
 enum { IS_LEAN = 0 };

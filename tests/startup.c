@@ -13,8 +13,8 @@
 #include "one_call.h"
 #include "startup_library.h"
 
-/* glibc calls these before the constructors of all libraries; AddressSanitizer begins with one of these. */
-#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__)
+/* glibc calls these before the constructors of all libraries; sanitizers begin with one of these. */
+#if defined(__GLIBC__) && !IS_SANITIZED
 enum { HAS_PREINIT = 1 };
 static bool first_right;
 

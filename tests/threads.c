@@ -12,6 +12,7 @@
 
 #include "buffer.h"
 #include "check.h"
+#include "every.h"
 #include "executors.h"
 #include "inputs.h"
 
@@ -150,7 +151,7 @@ static void *change_settings(void *argument)
 static void set_stack(pthread_attr_t *attributes)
 {
     pthread_attr_init(attributes);
-#if !defined(__SANITIZE_THREAD__) && !defined(__SANITIZE_ADDRESS__)
+#if !IS_SANITIZED
     pthread_attr_setstacksize(attributes, 1 << 16);
 #endif
 }
@@ -183,6 +184,77 @@ static void check_callers(bool changing)
     bnorm_set_cache_sizes(0, 0);
 }
 
+/* ---- Every public call ---- */
+
+enum { MOST_CASES = 2048, SHARERS = 8 };
+static uint64_t digests[MOST_CASES];
+
+/* A thread with tensors of its own, drawn before it starts: drawing is not for many threads. */
+typedef struct sharer {
+    pthread_t thread;
+    size_t number;
+    bool right;
+    every e;
+} sharer;
+
+/* One of so many cases of the types that were drawn: makes its calls, and says whether they give what is known. */
+static void *share_cases(void *argument)
+{
+    sharer *self = argument;
+    const bnorm_executor two = executor_threads(2);
+    every_case c;
+    for (size_t i = 0; every_case_at(i, &c); i++) {
+        if (c.shape.in.dtype != self->e.x_type || c.shape.out.dtype != self->e.y_type || i % 4 != self->number % 4)
+            continue;
+        const bnorm_status status = every_call(&self->e, &c, i / 4 % 4 ? NULL : &two);
+        self->right = self->right && (status == BNORM_OK || status == BNORM_ERROR_UNSUPPORTED);
+        self->right = self->right && every_digest(&self->e) == digests[i];
+    }
+    return NULL;
+}
+
+/* What each case gives alone; answers how many pairs of types there are, each drawn into one of `sharers`. */
+static size_t learn_cases(sharer *sharers)
+{
+    size_t pairs = 0;
+    every_case c;
+    for (size_t i = 0; i < MOST_CASES && every_case_at(i, &c); i++) {
+        if (!pairs || sharers[pairs - 1].e.x_type != c.shape.in.dtype ||
+            sharers[pairs - 1].e.y_type != c.shape.out.dtype)
+            every_draw(&sharers[pairs++].e, &c);
+        every_call(&sharers[pairs - 1].e, &c, NULL);
+        digests[i] = every_digest(&sharers[pairs - 1].e);
+    }
+    check(!every_case_at(MOST_CASES, &c), "there are more cases");
+    return pairs;
+}
+
+static void check_every_call(void)
+{
+    buffers taken = { NULL };
+    sharer *const sharers = take_zeros(&taken, SHARERS * sizeof(*sharers));
+    pthread_t changer;
+    check_case("every public call on %d threads, while the ISA and the cache sizes change", SHARERS);
+    const size_t pairs = learn_cases(sharers);
+    atomic_store(&stopping, false);
+    pthread_create(&changer, NULL, change_settings, NULL);
+    for (size_t i = 0; i < SHARERS; i++) {
+        if (i >= pairs)
+            sharers[i].e = sharers[i % pairs].e;
+        sharers[i].number = i / pairs;
+        sharers[i].right = true;
+    }
+    for (size_t i = 0; i < SHARERS; i++)
+        pthread_create(&sharers[i].thread, NULL, share_cases, &sharers[i]);
+    for (size_t i = 0; i < SHARERS; i++) {
+        pthread_join(sharers[i].thread, NULL);
+        check(sharers[i].right, "a thread's results have other bits than alone");
+    }
+    atomic_store(&stopping, true);
+    pthread_join(changer, NULL);
+    give_back(&taken);
+}
+
 int main(int argc, char **argv)
 {
     static char workspace[WORKSPACE];
@@ -205,6 +277,7 @@ int main(int argc, char **argv)
         check(call_all(&shapes[i], NULL, &expected[i], workspace) == BNORM_OK, "a call failed");
     check_callers(false);
     check_callers(true);
+    check_every_call();
     check_case("calls from tasks of calls");
     check(atomic_load(&nested_calls) > 0, "no task made calls");
     return check_finish();

@@ -128,7 +128,7 @@ static inline __m128i v_load_lower_u16(const uint16_t *p, size_t n)
 {
     __m128i v = _mm_setzero_si128();
     if (n & 1)
-        v = _mm_insert_epi16(v, p[n - 1], 0);
+        v = _mm_insert_epi16(v, (short)p[n - 1], 0);
     if (n & 2)
         v = _mm_or_si128(_mm_slli_si128(v, 4), v_load_two_u16(p + (n & 4)));
     if (n & 4)
@@ -136,12 +136,10 @@ static inline __m128i v_load_lower_u16(const uint16_t *p, size_t n)
     return v;
 }
 
-/* The first n values, 0 < n <= 2 * V_LANES; the others are zero and are not read. */
+/* The first n values, 0 < n < 2 * V_LANES; the others are zero and are not read. */
 static inline v_u16 v_load_u16_n(const uint16_t *p, size_t n)
 {
     const __m128i *const eight = (const __m128i *)(const void *)p;
-    if (n == 16)
-        return v_load_u16(p);
     if (n >= 8)
         return _mm256_set_m128i(v_load_lower_u16(p + 8, n - 8), _mm_loadu_si128(eight));
     return _mm256_set_m128i(_mm_setzero_si128(), v_load_lower_u16(p, n));
@@ -155,10 +153,6 @@ static inline void v_store_u16(uint16_t *p, v_u16 v)
 static inline void v_store_u16_n(uint16_t *p, v_u16 v, size_t n)
 {
     __m128i part = _mm256_castsi256_si128(v);
-    if (n & 16) {
-        v_store_u16(p, v);
-        return;
-    }
     if (n & 8) {
         _mm_storeu_si128((__m128i *)(void *)p, part);
         part = _mm256_extracti128_si256(v, 1);

@@ -107,13 +107,11 @@ static inline v_u16 v_load_u16(const uint16_t *p)
     return vld1q_u16(p);
 }
 
-/* The first n values, 0 < n <= 2 * V_LANES; the others are zero and are not read. Loads the last first, and shifts. */
+/* The first n values, 0 < n < 2 * V_LANES; the others are zero and are not read. Loads the last first, and shifts. */
 static inline v_u16 v_load_u16_n(const uint16_t *p, size_t n)
 {
     const uint8x16_t zero = vdupq_n_u8(0);
     v_u16 v = vdupq_n_u16(0);
-    if (n & 8)
-        return vld1q_u16(p);
     if (n & 1)
         v = vld1q_lane_u16(p + n - 1, v, 0);
     if (n & 2) {
@@ -132,10 +130,6 @@ static inline void v_store_u16(uint16_t *p, v_u16 v)
 
 static inline void v_store_u16_n(uint16_t *p, v_u16 v, size_t n)
 {
-    if (n & 8) {
-        vst1q_u16(p, v);
-        return;
-    }
     uint16x4_t part = vget_low_u16(v);
     if (n & 4) {
         vst1_u16(p, part);

@@ -107,7 +107,7 @@ static inline v_u16 v_load_u16(const uint16_t *p)
     return (v_u16){ { svld1uh_u32(v_all(), p), svld1uh_u32(v_all(), p + V_LANES) } };
 }
 
-/* The first n values, 0 < n <= 2 * V_LANES; the others are zero and are not read. */
+/* The first n values, 0 < n < 2 * V_LANES; the others are zero and are not read. */
 static inline v_u16 v_load_u16_n(const uint16_t *p, size_t n)
 {
     if (n <= V_LANES)

@@ -139,7 +139,7 @@ static void copy_call(const call *c, call *copy, const bnorm_machine *m, buffers
         check(bnorm_workspace_size_on(m, &c->shape.is, operation_of[c->function],
                                       copy->no_executor ? NULL : &copy->executor, &copy->workspace_size) == BNORM_OK,
               "no workspace for another machine");
-        copy->at[WORKSPACE] = take_guarded(owner, copy->workspace_size, FLUSH_END);
+        copy->at[WORKSPACE] = take_unwritten(owner, copy->workspace_size, FLUSH_END);
     }
     point_structs(copy);
 }
