@@ -209,7 +209,7 @@ private:
         contestant c;
         bnorm_set_isa(row.by().c_str());
         c.error = what_is_wrong(row, *norm, [&] {
-            std::memcpy(y, buffers.x(), row.shape->elements() * sizeof(float));
+            std::memcpy(y, buffers.x(), norm->padded_elements() * sizeof(float));
             return norm->run(row.op, y, nullptr, y);
         });
         c.sample = [=, op = row.op, isa = row.by()] {

@@ -12,6 +12,10 @@
 #include "job.h"
 #include "oracle.h"
 
+/* Parameters of activations that do not name them. */
+#define IGNORED_ALPHA .alpha = -1
+#define IGNORED_BETA .beta = -1
+
 /*
  * Bounds of errors: of y in ulp, where it is not so small that an exp on the way loses bits; of y in max(1, |y|); and
  * of the slope, which may be 0 anywhere, in 1.
@@ -21,20 +25,20 @@ static const struct {
     bnorm_epilogue epilogue;
     double ulp, error, slope_error;
 } activations[] = {
-    { "ReLU", { .activation = BNORM_ACT_RELU }, 0, 0, 0 },
+    { "ReLU", { .activation = BNORM_ACT_RELU, IGNORED_ALPHA, IGNORED_BETA }, 0, 0, 0 },
     { "clamp(-0.5, 6)", { .activation = BNORM_ACT_CLAMP, .alpha = -0.5f, .beta = 6 }, 0, 0, 0 },
-    { "leaky ReLU(0.1)", { .activation = BNORM_ACT_LEAKY_RELU, .alpha = 0.1f }, 0.501, 6e-8, 0 },
-    { "leaky ReLU(0)", { .activation = BNORM_ACT_LEAKY_RELU }, 0, 0, 0 },
+    { "leaky ReLU(0.1)", { .activation = BNORM_ACT_LEAKY_RELU, .alpha = 0.1f, IGNORED_BETA }, 0.501, 6e-8, 0 },
+    { "leaky ReLU(0)", { .activation = BNORM_ACT_LEAKY_RELU, IGNORED_BETA }, 0, 0, 0 },
     { "hard-sigmoid(0.2, 0.5)", { .activation = BNORM_ACT_HARD_SIGMOID, .alpha = 0.2f, .beta = 0.5f }, 1e9, 1.2e-7, 0 },
-    { "hard-swish", { .activation = BNORM_ACT_HARD_SWISH }, 1e9, 3.2e-7, 2.4e-7 },
-    { "sigmoid", { .activation = BNORM_ACT_SIGMOID }, 2.5, 1.2e-7, 6e-8 },
-    { "SiLU", { .activation = BNORM_ACT_SILU }, 3, 1.8e-7, 2.5e-7 },
-    { "tanh", { .activation = BNORM_ACT_TANH }, 3.5, 2.1e-7, 2.5e-7 },
-    { "GELU", { .activation = BNORM_ACT_GELU }, 80, 1.8e-7, 3e-7 },
-    { "GELU (tanh)", { .activation = BNORM_ACT_GELU_TANH }, 200, 1.8e-7, 4e-7 },
-    { "ELU(1.5)", { .activation = BNORM_ACT_ELU, .alpha = 1.5f }, 1.6, 1.8e-7, 1.8e-7 },
-    { "softplus", { .activation = BNORM_ACT_SOFTPLUS }, 2.5, 1.8e-7, 1.2e-7 },
-    { "mish", { .activation = BNORM_ACT_MISH }, 5, 2.4e-7, 4e-7 },
+    { "hard-swish", { .activation = BNORM_ACT_HARD_SWISH, IGNORED_ALPHA, IGNORED_BETA }, 1e9, 3.2e-7, 2.4e-7 },
+    { "sigmoid", { .activation = BNORM_ACT_SIGMOID, IGNORED_ALPHA, IGNORED_BETA }, 2.5, 1.2e-7, 6e-8 },
+    { "SiLU", { .activation = BNORM_ACT_SILU, IGNORED_ALPHA, IGNORED_BETA }, 3, 1.8e-7, 2.5e-7 },
+    { "tanh", { .activation = BNORM_ACT_TANH, IGNORED_ALPHA, IGNORED_BETA }, 3.5, 2.1e-7, 2.5e-7 },
+    { "GELU", { .activation = BNORM_ACT_GELU, IGNORED_ALPHA, IGNORED_BETA }, 80, 1.8e-7, 3e-7 },
+    { "GELU (tanh)", { .activation = BNORM_ACT_GELU_TANH, IGNORED_ALPHA, IGNORED_BETA }, 200, 1.8e-7, 4e-7 },
+    { "ELU(1.5)", { .activation = BNORM_ACT_ELU, .alpha = 1.5f, IGNORED_BETA }, 1.6, 1.8e-7, 1.8e-7 },
+    { "softplus", { .activation = BNORM_ACT_SOFTPLUS, IGNORED_ALPHA, IGNORED_BETA }, 2.5, 1.8e-7, 1.2e-7 },
+    { "mish", { .activation = BNORM_ACT_MISH, IGNORED_ALPHA, IGNORED_BETA }, 5, 2.4e-7, 4e-7 },
 };
 
 /* Where an activation, or the way that it is computed, bends: poles, saturation, polynomials, overflow, underflow. */

@@ -114,6 +114,12 @@ static void check_overlap(void)
     BACKWARD(BNORM_OK, c.dy = c.y);
     BACKWARD(BNORM_OK, c.x = c.dy = c.y);
     BACKWARD(BNORM_OK, c.x = c.y);
+    /* Inputs may overlap in any way. */
+    bnorm_epilogue e = { .struct_size = sizeof(e), .activation = BNORM_ACT_RELU, .residual = x };
+    BACKWARD(BNORM_OK, c.backward.epilogue = &e);
+    BACKWARD(BNORM_OK, c.backward.epilogue = &e; c.dy = x; c.backward.gamma = x + 3; c.backward.mean = x + 4);
+    INFER(BNORM_OK, c.infer.epilogue = &e; c.infer.gamma = x + 3; c.infer.mean = x + 4);
+    TRAIN(BNORM_OK, c.train.epilogue = &e; c.train.gamma = x + 3; c.train.beta = x + 4);
     /* Two channel slices of one tensor interleave without sharing an element. */
     INFER(BNORM_OK, c.shape.in.point_stride = c.shape.out.point_stride = 2 * BLOCK; c.x = two; c.y = two + BLOCK);
     INFER(BNORM_OK, c.shape.in.point_stride = c.shape.out.point_stride = 2 * BLOCK; c.y = two; c.x = two + BLOCK);
