@@ -26,6 +26,7 @@ SWAPS = {
     "add": "sub", "sub": "add", "mul": "add", "v_add": "v_sub", "v_sub": "v_add", "v_mul": "v_add", "v_min": "v_max",
     "v_max": "v_min", "v_and": "v_or", "v_or": "v_and",
 }
+SYMMETRIC = re.compile(r"\b(sizeof|minimum|bnorm_min|add|mul|v_add|v_mul)$")  # whose arguments may change places
 TOKEN = re.compile(r"[A-Za-z_]\w*|0[xX][0-9a-fA-F]+[uUlL]*|\d+\.\d*f?|\d+[uUlL]*|<<=|>>=|->|\+\+|--|<<|>>|[-+*/%&|^<>=!]=|&&|\|\||\S")
 OPERAND = re.compile(r"[\w)\]]$")
 KEYWORD = re.compile(r"(?:else|do)\b|case\b[^:?]*:|default:|\w+:(?!:)")
@@ -138,7 +139,7 @@ def edits(text, kind):
             new = "1" if int(token.rstrip("uUlL"), 0) == 0 else f"({token} + 1)"
         if new:
             yield text[:match.start()] + new + text[match.end():]
-        if token == "(" and re.search(r"\w$", before) and not re.search(r"\bsizeof$", before):
+        if token == "(" and re.search(r"\w$", before) and not SYMMETRIC.search(before):
             arguments = [text[a:b] for a, b in pieces(text, match.end(), closing(text, match.start()), ",")]
             if len(arguments) == 2:
                 end = closing(text, match.start())
