@@ -162,7 +162,7 @@ def find_mutants(root, files):
             text = code[begin:end]
             mutants += [{"file": name, "begin": begin, "end": end, "line": source.count("\n", 0, begin) + 1,
                          "old": " ".join(text.split()), "new": " ".join(new.split()), "kind": kind}
-                        for new in dict.fromkeys(edits(text, kind))]
+                        for new in dict.fromkeys(edits(text, kind)) if new != text]
     return mutants
 
 
