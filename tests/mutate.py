@@ -27,7 +27,8 @@ SWAPS = {
     "v_max": "v_min", "v_and": "v_or", "v_or": "v_and",
 }
 SYMMETRIC = re.compile(r"\b(sizeof|minimum|bnorm_min|add|mul|v_add|v_mul)$")  # whose arguments may change places
-TOKEN = re.compile(r"[A-Za-z_]\w*|0[xX][0-9a-fA-F]+[uUlL]*|\d+\.\d*f?|\d+[uUlL]*|<<=|>>=|->|\+\+|--|<<|>>|[-+*/%&|^<>=!]=|&&|\|\||\S")
+TOKEN = re.compile(r"[A-Za-z_]\w*|0[xX][0-9a-fA-F]+[uUlL]*|\d+\.\d*f?|\d+[uUlL]*"
+                   r"|<<=|>>=|->|\+\+|--|<<|>>|[-+*/%&|^<>=!]=|&&|\|\||\S")
 OPERAND = re.compile(r"[\w)\]]$")
 KEYWORD = re.compile(r"(?:else|do)\b|case\b[^:?]*:|default:|\w+:(?!:)")
 DECLARATION = re.compile(r"(?:const\s+|struct\s+|volatile\s+)*\w+[\s*]+(?:const\s+)?\w+[\s\[=,]")
@@ -35,12 +36,11 @@ UNTOUCHED = re.compile(r"(?:static|enum|struct|typedef|_Static_assert|extern|got
 
 
 def masked(text):
-    """The text with comments, strings and the preprocessor's lines as spaces, so that places stay."""
+    """The text with comments and the preprocessor's lines as spaces, so that places stay."""
     blank = lambda match: re.sub(r"[^\n]", " ", match.group())
     text = re.sub(r"/\*.*?\*/", blank, text, flags=re.S)
     text = re.sub(r"//[^\n]*", blank, text)
-    text = re.sub(r"^[ \t]*#(?:[^\n]*\\\n)*[^\n]*", blank, text, flags=re.M)
-    return re.sub(r'"(?:\\.|[^"\\\n])*"', lambda match: "s" * len(match.group()), text)
+    return re.sub(r"^[ \t]*#(?:[^\n]*\\\n)*[^\n]*", blank, text, flags=re.M)
 
 
 def closing(code, at):
@@ -186,7 +186,7 @@ def write(root, originals, mutants):
                 sites.setdefault((mutant["begin"], mutant["end"]), []).append((number, mutant))
         code = masked(source)
         for (begin, end), group in sorted(sites.items(), reverse=True):
-            source = source[:begin] + switch(group, source[begin:end] if "\n" not in code[begin:end] else code[begin:end]) + source[end:]
+            source = source[:begin] + switch(group, code[begin:end]) + source[end:]
         (root / name).write_text(source, encoding="utf-8")
     (root / "mutant.h").write_text("extern int bnorm_mutant;\n#define BNORM_MUTANT(n) (bnorm_mutant == (n))\n"
                                     "#define maximum(a, b) ((a) > (b) ? (a) : (b))\n")
@@ -292,8 +292,8 @@ def main(sources, directory, count, *files):
     build(root, directory, originals, mutants)
     mutants = compiled(directory, mutants)
     equal = [number for number, mutant in mutants.items() if described(mutant) in explained()]
-    print(f"{len(found)} mutants in {len(files)} files; {len(drawn)} drawn, of which {len(mutants)} are C that is compiled here,",
-          f"and {len(equal)} of these are known to change nothing that is promised", flush=True)
+    print(f"{len(found)} mutants in {len(files)} files, {len(drawn)} drawn; {len(mutants)} are C that is compiled here,",
+          f"of which {len(equal)} are known to change nothing that a test could see", flush=True)
     tests, passed = tests_of(directory), 0
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         judged = {pool.submit(judge, directory, tests, number): number for number in mutants if number not in equal}
