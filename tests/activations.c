@@ -121,8 +121,9 @@ static bool is_right_at_special(const bnorm_epilogue *e, float z, float y, float
 {
     if (isnan(z))
         return isnan(y);
-    const long double limit = oracle_slope(e, copysignl(FLT_MAX, (long double)z));
-    return y == (float)oracle_activation(e, (long double)z) && fabsl((long double)slope - limit) <= slope_error;
+    const long double limit = oracle_slope(e, copysignl((long double)FLT_MAX, (long double)z));
+    return y == (float)oracle_activation(e, (long double)z) &&
+           fabsl((long double)slope - limit) <= (long double)slope_error;
 }
 
 static void check_errors(size_t a, const bnorm_epilogue *e, bool table)
